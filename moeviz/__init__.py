@@ -1,0 +1,37 @@
+"""MoEViz: see how a Mixture-of-Experts language model routes every token.
+
+    import moeviz
+    model = moeviz.load_model("demo")
+    trace = moeviz.trace_text(model, "Paste any text")
+    trace.experts      # [L, T, K] chosen expert ids
+    trace.save("a.moetrace")
+    moeviz.open_trace("a.moetrace")
+
+Names are imported when first used, so that a saved trace opens without loading torch.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load_model": "moeviz.models",
+    "adopt": "moeviz.models",
+    "trace_text": "moeviz.models",
+    "open_trace": "moeviz.store.files",
+    "RoutingTrace": "moeviz.trace",
+    "MoevizError": "moeviz.trace",
+    "Pick": "moeviz.trace",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'moeviz' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,264 @@
+"""Trying a model on a short text before anything it routes is believed.
+
+What is checked is meaning as well as shape, since a swapped pair of tensors can have the right
+shape: ids below E and no expert twice, a choice that is the top-K of what it was made from, gates
+that follow from the logits, experts that answer for exactly the tokens sent to them, and earlier
+tokens that do not move when the last one changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from moeviz.models.choices import CaptureError, Choice
+from moeviz.models.inputs import probe_inputs
+from moeviz.models.proofs import Replay, answers_wrongly, factor_after_experts
+from moeviz.models.sites import Site, expert_count
+from moeviz.models.tape import run_once
+from moeviz.trace import EMPTY, RouterSpec
+
+PROBE_TOKENS = 24
+
+
+@dataclass(frozen=True)
+class SiteTraits:
+    """What the probe found out about one routed layer.
+
+    experts, chosen: E and K. has_logits: the router shows them; probabilities: what it shows is
+    softmax output already. follows_logits: the choice is the top-K of the logits.
+    scoring, renormalised, scale: how gates follow from logits. after: the constant by which the
+    block multiplies the sum of its experts, and so each gate.
+    """
+
+    experts: int
+    chosen: int
+    has_logits: bool
+    probabilities: bool
+    follows_logits: bool
+    scoring: str
+    renormalised: bool
+    scale: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Probed:
+    """sites: the layers that text reaches; traits: by site name; routers: facts for each stack."""
+
+    sites: tuple[Site, ...]
+    traits: dict[str, SiteTraits]
+    routers: dict[str, RouterSpec]
+    warnings: tuple[str, ...]
+
+    @property
+    def spied(self) -> frozenset[str]:
+        """Sites whose selection score must be recorded, as the logits do not explain the choice."""
+        return frozenset(n for n, t in self.traits.items() if not t.follows_logits)
+
+
+def probe(network: nn.Module, tokenizer, sites: tuple[Site, ...]) -> Probed:
+    """What one short run shows of the routed layers of `network`.
+
+    Raises CaptureError when a layer's routing cannot be read or does not mean what it should.
+    """
+    inputs = probe_inputs(network, tokenizer, PROBE_TOKENS)
+    with Replay(sites) as replay:
+        _, step = run_once(network, sites, inputs, spied=[site.name for site in sites])
+    heard = {site: choice for site, choice in zip(sites, step, strict=True) if choice}
+    if not heard:
+        raise CaptureError(
+            f"{type(network).__name__} has {len(sites)} routed layers, but none of them ran on "
+            "text alone."
+        )
+    traits = {
+        site.name: site_traits(site, choice, factor_after_experts(site, replay))
+        for site, choice in heard.items()
+    }
+    kept = tuple(heard)
+    routers = {
+        stack: router_spec(network, [s for s in kept if s.stack == stack], traits)
+        for stack in sorted({site.stack for site in kept})
+    }
+    warnings = [
+        *_silent_sites(sites, kept),
+        *_looks_ahead(network, heard, inputs),
+        *_wrong_experts(network, heard, replay),
+        *_skip_classes(kept, traits),
+    ]
+    return Probed(kept, traits, routers, tuple(warnings))
+
+
+def site_traits(site: Site, choice: Choice, after: float) -> SiteTraits:
+    """The traits that `choice` shows; raises CaptureError when it contradicts itself."""
+    ids, gates = choice.ids, choice.gates.float()
+    experts = choice.logits.shape[-1] if choice.logits is not None else _count(site, ids)
+    _check_ids(site, ids, gates, experts)
+    if choice.logits is None:
+        return SiteTraits(experts, ids.shape[-1], False, False, True, "other", False, 1.0, after)
+    logits = choice.logits.float()
+    probabilities = bool((logits >= 0).all() and _close(logits.sum(-1), 1.0, logits.dtype))
+    follows = explains(logits, ids)
+    scoring, renormalised, scale = _scoring(
+        logits.log() if probabilities else logits, ids, gates, choice.gates.dtype
+    )
+    return SiteTraits(
+        experts, ids.shape[-1], True, probabilities, follows, scoring, renormalised, scale, after
+    )
+
+
+def explains(scores: Tensor, ids: Tensor) -> bool:
+    """Whether every row's ids (-1 left out) are among the top-K of its scores, ties either way."""
+    worst = scores.topk(ids.shape[-1], dim=-1).values[:, -1:]
+    chosen = scores.gather(-1, ids.clamp(min=0).long())
+    return bool(((chosen >= worst) | (ids == EMPTY)).all())
+
+
+def router_spec(network: nn.Module, sites: list[Site], traits: dict[str, SiteTraits]) -> RouterSpec:
+    """Facts on the routed layers of one stack; where layers differ, per layer."""
+    found = [traits[site.name] for site in sites]
+    config = network.config.get_text_config()
+    experts, chosen = [t.experts for t in found], [t.chosen for t in found]
+    groups = int(getattr(config, "n_group", 0) or 0)
+    return RouterSpec(
+        experts=max(experts),
+        chosen=max(chosen),
+        scoring=_common([t.scoring for t in found], "mixed"),
+        renormalised=all(t.renormalised for t in found),
+        scale=_common([t.scale * t.after for t in found], 1.0),
+        bias=not all(t.follows_logits for t in found),
+        groups=groups if groups > 1 else 0,
+        groups_chosen=int(getattr(config, "topk_group", 0) or 0) if groups > 1 else 0,
+        shared=_shared_experts(config, sites),
+        logits_kind="log-probabilities" if any(t.probabilities for t in found) else "logits",
+        capacity=int(getattr(sites[0].router, "expert_capacity", 0) or 0),
+        stack=sites[0].stack,
+        sites=tuple(site.name for site in sites),
+        experts_per_layer=tuple(experts) if len(set(experts)) > 1 else (),
+        chosen_per_layer=tuple(chosen) if len(set(chosen)) > 1 else (),
+    )
+
+
+def _count(site: Site, ids: Tensor) -> int:
+    return expert_count(site) or int(ids.max()) + 1
+
+
+def _check_ids(site: Site, ids: Tensor, gates: Tensor, experts: int) -> None:
+    if int(ids.max()) >= experts or int(ids.min()) < EMPTY:
+        raise CaptureError(
+            f"{site.name}: expert ids run from {int(ids.min())} to {int(ids.max())}, "
+            f"but it has {experts} experts."
+        )
+    ordered = ids.sort(dim=-1).values
+    if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != EMPTY)).any():
+        raise CaptureError(f"{site.name}: a token was sent to the same expert twice.")
+    if not torch.isfinite(gates).all():
+        raise CaptureError(f"{site.name}: some gates are not finite numbers.")
+
+
+_SCORINGS = {
+    "softmax": lambda x: x.softmax(-1),
+    "sigmoid": lambda x: x.sigmoid(),
+    "sqrt-softplus": lambda x: nn.functional.softplus(x).sqrt(),
+}
+
+
+def _scoring(
+    logits: Tensor, ids: Tensor, gates: Tensor, dtype: torch.dtype
+) -> tuple[str, bool, float]:
+    """(scoring, renormalised, scale): the first rule under which every gate follows.
+
+    Plain: gate = scale * score(expert). Renormalised: scale * score / sum of the chosen scores.
+    """
+    full = (ids != EMPTY).all(-1)
+    if not full.any():
+        return "other", False, 1.0
+    logits, ids, gates = logits[full], ids[full].long(), gates[full]
+    for name, rule in _SCORINGS.items():
+        scores = rule(logits).gather(-1, ids)
+        plain = gates / scores
+        if _close(plain, float(plain.median()), dtype):
+            return name, False, _rounded(plain.median())
+        shares = scores / scores.sum(-1, keepdim=True)
+        normal = gates / shares
+        if _close(normal, float(normal.median()), dtype):
+            return name, True, _rounded(normal.median())
+    return "other", False, 1.0
+
+
+def _close(values: Tensor, target: float, dtype: torch.dtype) -> bool:
+    """Whether all values are `target` up to the rounding of `dtype`."""
+    tolerance = 5e-4 if dtype == torch.float32 else 4e-2
+    return bool((values.float() - target).abs().max() <= tolerance * max(abs(target), 1e-6))
+
+
+def _rounded(value: Tensor) -> float:
+    return round(float(value), 4)
+
+
+def _common(values: list, otherwise):
+    return values[0] if len(set(values)) == 1 else otherwise
+
+
+def _shared_experts(config, sites: list[Site]) -> int:
+    """Shared experts per layer: their number where the configuration tells, else 1 if present."""
+    if not any("shared" in n for site in sites for n, _ in site.block.named_children()):
+        return 0
+    for key in ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts"):
+        if getattr(config, key, None):
+            return int(getattr(config, key))
+    return 1
+
+
+def _silent_sites(sites: tuple[Site, ...], kept: tuple[Site, ...]) -> list[str]:
+    silent = [site.name for site in sites if site not in kept]
+    if not silent:
+        return []
+    return [
+        f"{len(silent)} of {len(sites)} routed layers do not run on text alone and are left out "
+        f"(the first is {silent[0]})."
+    ]
+
+
+def _looks_ahead(network: nn.Module, heard: dict[Site, Choice], inputs: dict) -> list[str]:
+    """A warning when a decoder's earlier tokens are routed differently once the last one changes."""
+    name = "decoder_input_ids" if "decoder_input_ids" in inputs else "input_ids"
+    changed = dict(inputs)
+    changed[name] = inputs[name].clone()
+    changed[name][0, -1] = inputs[name][0, 0]
+    _, step = run_once(network, tuple(heard), changed)
+    for (site, before), after in zip(heard.items(), step, strict=True):
+        if site.stack != "decoder" or len(before.ids) != inputs[name].shape[1]:
+            continue
+        if not torch.equal(before.ids[:-1], after.ids[:-1]):
+            return [
+                "This model is not causal: changing the last token changed how earlier tokens "
+                f"were routed (first seen in {site.name}). Its routing while it generates "
+                "differs from its routing of a whole text."
+            ]
+    return []
+
+
+def _wrong_experts(network: nn.Module, heard: dict[Site, Choice], replay: Replay) -> list[str]:
+    site, choice = next(iter(heard.items()))
+    wrong = answers_wrongly(site, choice, replay, most=8)
+    if not wrong:
+        return []
+    return [
+        f"This version of transformers does not run the experts that {network.config.model_type} "
+        f"chose: taking out expert {wrong[0]} of {site.name} did not change exactly the tokens "
+        "sent to it. The routing shown is the router's; the model's output does not follow it."
+    ]
+
+
+def _skip_classes(sites: tuple[Site, ...], traits: dict[str, SiteTraits]) -> list[str]:
+    for site in sites:
+        count, shown = expert_count(site), traits[site.name].experts
+        if site.kind == "indexed" and count is not None and shown > count:
+            return [
+                f"The router of {site.name} has {shown} classes for {count} experts: a token "
+                "that picks one of the others skips this layer's experts (an empty slot)."
+            ]
+    return []

@@ -1,0 +1,209 @@
+"""Text in, trace out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moeviz.models.choices import CaptureError, Choice
+from moeviz.models.inputs import TextError, cut, encode, model_inputs
+from moeviz.models.load import LoadedModel
+from moeviz.models.probe import SiteTraits
+from moeviz.models.sites import Site
+from moeviz.models.tape import run_once
+from moeviz.trace import EMPTY, Provenance, RoutingTrace, Tokens
+
+LOSS_ROWS = 1024
+"""Rows whose loss is computed at once, so that float32 copies of the logits stay small."""
+
+
+def trace_text(
+    model: LoadedModel,
+    text: str,
+    logits: bool = True,
+    add_special_tokens: bool = True,
+    truncate: bool = False,
+    stack: str = "",
+) -> RoutingTrace:
+    """What `model` does with `text`: one forward pass, its routing read at every layer.
+
+    logits: keep the router logits [L, T, E] too. add_special_tokens: as the tokenizer does it.
+    truncate: cut a text that is longer than the model takes, and say so in `source.notes`.
+    stack: "encoder" or "decoder" of an encoder–decoder; the encoder where it is routed.
+
+    Raises TextError for text that is empty, broken or too long, CaptureError when a layer's
+    routing could not be read.
+    """
+    if model.tokenizer is None:
+        raise TextError(f"{model.name} was adopted without a tokenizer; use trace_tokens.")
+    tokens = encode(model.tokenizer, text, add_special_tokens)
+    notes = []
+    if model.max_tokens and len(tokens) > model.max_tokens:
+        if not truncate:
+            raise TextError(
+                f"The text has {len(tokens):,} tokens, but {model.name} takes at most "
+                f"{model.max_tokens:,}. Shorten it, or allow it to be cut."
+            )
+        notes.append(
+            f"The text was cut: {model.name} takes at most {model.max_tokens:,} tokens, so only "
+            f"the first {model.max_tokens:,} of {len(tokens):,} are shown."
+        )
+        tokens = cut(tokens, model.max_tokens)
+    return trace_tokens(model, tokens, logits=logits, notes=notes, stack=stack)
+
+
+def trace_tokens(
+    model: LoadedModel,
+    tokens: Tokens,
+    logits: bool = True,
+    notes: Sequence[str] = (),
+    stack: str = "",
+) -> RoutingTrace:
+    """As `trace_text`, for a text that is cut into tokens already."""
+    stack = stack or default_stack(model)
+    if stack not in model.routers:
+        raise TextError(
+            f"{model.name} has no routed layers in its {stack or 'none'}; "
+            f"choose {' or '.join(model.routers)}."
+        )
+    inputs = model_inputs(model.network, tokens.ids)
+    with model.lock:
+        output, step = run_once(model.network, model.sites, inputs, model.spied)
+    if stack == "decoder" and "decoder_input_ids" in inputs:
+        tokens = _behind_start(tokens, int(inputs["decoder_input_ids"][0, 0]))
+    rows = [(s, c) for s, c in zip(model.sites, step, strict=True) if s.stack == stack]
+    arrays = _arrays(rows, model.traits, len(tokens), logits)
+    return RoutingTrace(
+        **arrays,
+        tokens=tokens,
+        router=model.routers[stack],
+        source=_provenance(model, tokens, notes),
+        layers=tuple(site.layer for site, _ in rows),
+        loss=_loss(output, tokens, stack, model),
+    )
+
+
+def default_stack(model: LoadedModel) -> str:
+    """The stack that reads the text first."""
+    return "encoder" if "encoder" in model.routers else "decoder"
+
+
+def _arrays(
+    rows: list[tuple[Site, Choice | None]],
+    traits: dict[str, SiteTraits],
+    count: int,
+    with_logits: bool,
+) -> dict[str, np.ndarray | None]:
+    """The arrays [L, T, ...] of a trace, layers padded where they differ in E or K."""
+    layers = [_layer(site, choice, traits[site.name], count) for site, choice in rows]
+    chosen = max(ids.shape[-1] for ids, *_ in layers)
+    width = max(traits[site.name].experts for site, _ in rows)
+    found: dict[str, np.ndarray | None] = {
+        "experts": np.stack([_padded(ids, chosen, EMPTY) for ids, *_ in layers]),
+        "gates": np.stack([_padded(gates, chosen, 0.0) for _, gates, *_ in layers]),
+        "logits": None,
+        "scores": None,
+    }
+    for name, place in (("logits", 2), ("scores", 3)):
+        parts = [layer[place] for layer in layers]
+        if with_logits and any(part is not None for part in parts):
+            blank = np.full((count, width), np.nan if name == "logits" else -np.inf, np.float32)
+            parts = [blank if p is None else _padded(p, width, -np.inf) for p in parts]
+            found[name] = np.stack(parts)
+    return found
+
+
+def _layer(site: Site, choice: Choice | None, traits: SiteTraits, count: int) -> tuple:
+    """ids, gates (largest gate first), logits and scores of one layer as numpy arrays."""
+    if choice is None:
+        raise CaptureError(f"{site.name} did not run, so its routing is not known.")
+    if len(choice.ids) != count:
+        raise CaptureError(
+            f"{site.name} routed {len(choice.ids)} rows for {count} tokens; MoEViz cannot tell "
+            "which row is which token."
+        )
+    gates = choice.gates.float() * traits.after
+    ids = choice.ids.masked_fill(choice.ids == EMPTY, EMPTY)
+    order = torch.where(ids == EMPTY, -torch.inf, gates).argsort(-1, descending=True, stable=True)
+    logits = choice.logits
+    if logits is not None:
+        logits = logits.float().log() if traits.probabilities else logits.float()
+    scores = None if choice.scores is None else choice.scores.float()
+    gates = gates.masked_fill(ids == EMPTY, 0.0)
+    return (
+        _numpy(ids.gather(-1, order)),
+        _numpy(gates.gather(-1, order)),
+        *map(_numpy, (logits, scores)),
+    )
+
+
+def _numpy(tensor: Tensor | None) -> np.ndarray | None:
+    return None if tensor is None else tensor.detach().cpu().numpy()
+
+
+def _padded(array: np.ndarray, width: int, fill: float) -> np.ndarray:
+    return np.pad(array, ((0, 0), (0, width - array.shape[-1])), constant_values=fill)
+
+
+def _behind_start(tokens: Tokens, start: int) -> Tokens:
+    """The decoder's own rows: its start token, then the text."""
+    vocabulary = dict(tokens.vocabulary)
+    vocabulary.setdefault(start, "")
+    return Tokens(
+        source=tokens.source,
+        ids=np.concatenate([[start], tokens.ids]),
+        spans=np.concatenate([[[-1, -1]], tokens.spans]),
+        special=np.concatenate([[True], tokens.special]),
+        generated=np.concatenate([[False], tokens.generated]),
+        vocabulary=vocabulary,
+    )
+
+
+def _loss(output, tokens: Tokens, stack: str, model: LoadedModel) -> np.ndarray | None:
+    """[T] nats the model needs for each token's successor; None for a model that predicts none.
+
+    Cross-entropy -ln p(next token), computed in float32.
+    """
+    predicted = getattr(output, "logits", None)
+    rows = len(tokens)
+    if stack == "encoder" or predicted is None or predicted.dim() != 3:
+        return None
+    if predicted.shape[1] != rows or predicted.shape[2] <= int(tokens.ids.max()):
+        return None
+    target = torch.as_tensor(tokens.ids[1:].astype(np.int64), device=predicted.device)
+    loss = np.full(rows, np.nan, np.float32)
+    for start in range(0, rows - 1, LOSS_ROWS):
+        part = slice(start, min(start + LOSS_ROWS, rows - 1))
+        nats = torch.nn.functional.cross_entropy(
+            predicted[0, part].float(), target[part], reduction="none"
+        )
+        loss[part] = nats.cpu().numpy()
+    return loss
+
+
+def _provenance(model: LoadedModel, tokens: Tokens, notes: Sequence[str]) -> Provenance:
+    text = hashlib.sha256(tokens.source.encode()).hexdigest()
+    return Provenance(
+        model=model.name,
+        revision=model.revision,
+        model_type=model.model_type,
+        device=model.device,
+        dtype=model.dtype,
+        versions=tuple((name, _version(name)) for name in ("moeviz", "transformers", "torch")),
+        text_sha256=text,
+        notes=(*model.warnings, *notes),
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        from moeviz import __version__
+
+        return __version__

@@ -1,0 +1,130 @@
+"""Where a model routes: every place in it that has a router and experts, found by structure.
+
+No table of architecture names: what counts is how a module is called and what it holds.
+Five forms exist among the architectures of transformers 5.x:
+
+    indexed      experts(hidden, ids [T, K], weights [T, K])           nearly all
+    one-hot      experts(hidden, mask [T, 1, E] or [T, E], weights)    Switch, NLLB-MoE
+    scored       router -> (gates [T, E], logits); dense experts       Llama 4
+    sorted       gating -> (order, rows, gates, counts, logits)        JetMoE
+    product-key  two half keys give E = n * n; experts are embeddings  Doge
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+
+from torch import nn
+
+from moeviz.trace import MoevizError
+
+
+class NotRouted(MoevizError):
+    """The model has no router whose choices could be shown."""
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """One routed layer of one model.
+
+    name: module path of the block that holds router and experts. layer: its place in the stack.
+    stack: "decoder" or "encoder". kind: one of the five forms above.
+    experts: the module that runs the experts; router: the one that gives the logits, if any.
+    """
+
+    name: str
+    layer: int
+    stack: str
+    kind: str
+    block: nn.Module
+    experts: nn.Module
+    router: nn.Module | None
+
+
+def find_sites(model: nn.Module) -> tuple[Site, ...]:
+    """Every routed layer of `model`, in the order of its modules.
+
+    Raises NotRouted when there is none.
+    """
+    modules = dict(model.named_modules())
+    sites = []
+    for name, module in modules.items():
+        block_name = name.rpartition(".")[0]
+        kind = _kind(module, modules[block_name])
+        if kind == "product-key":
+            sites.append(_site(name, kind, module, module, module.router_gate))
+        elif kind == "sorted":
+            sites.append(_site(block_name, kind, modules[block_name], module, module))
+        elif kind:
+            block = modules[block_name]
+            sites.append(_site(block_name, kind, block, module, _router_beside(module, block)))
+    if not sites:
+        raise NotRouted(
+            f"{type(model).__name__} has no Mixture-of-Experts layers: MoEViz found no router "
+            "beside experts in it. Choose an MoE model, for example allenai/OLMoE-1B-7B-0924."
+        )
+    return tuple(sites)
+
+
+def choice_parameters(experts: nn.Module) -> tuple[str, ...]:
+    """Names of the arguments that `experts` is called with: hidden states, choice, weights."""
+    return tuple(inspect.signature(type(experts).forward).parameters)[1:]
+
+
+def expert_count(site: Site) -> int | None:
+    """How many experts of `site` hold weights; None where the module does not show it."""
+    if isinstance(site.experts, nn.ModuleDict | nn.ModuleList):
+        return len(site.experts)
+    if site.kind == "product-key":
+        return site.experts.down_embed.num_embeddings
+    if site.kind == "sorted":
+        return site.experts.num_experts
+    stacked = [p for p in site.experts.parameters(recurse=False) if p.dim() == 3]
+    return max((p.shape[0] for p in stacked), default=None)
+
+
+def _kind(module: nn.Module, parent: nn.Module) -> str:
+    names = choice_parameters(module) if type(module).forward is not nn.Module.forward else ()
+    if len(names) >= 3 and re.search(r"index|indices|selected|mask", names[1]):
+        if re.search(r"weight|prob|score", names[2]) and _holds_experts(module):
+            one_hot = isinstance(module, nn.ModuleDict) or "mask" in names[1]
+            return "one-hot" if one_hot else "indexed"
+    if all(hasattr(module, part) for part in ("router_gate", "down_embed", "up_embed")):
+        return "product-key"
+    if hasattr(module, "top_k") and isinstance(getattr(module, "layer", None), nn.Linear):
+        if type(module).__name__.endswith("Gating") and hasattr(module, "num_experts"):
+            return "sorted"
+    if len(names) == 1 and _stacked(module) >= 2 and _router_beside(module, parent) is not None:
+        return "scored"
+    return ""
+
+
+def _holds_experts(module: nn.Module) -> bool:
+    """Whether the module holds expert weights: stacked in 3-D parameters, or one child each."""
+    return isinstance(module, nn.ModuleDict | nn.ModuleList) or _stacked(module) > 0
+
+
+def _stacked(module: nn.Module) -> int:
+    held = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    return sum(tensor.dim() >= 3 for tensor in held)
+
+
+def _router_beside(experts: nn.Module, block: nn.Module) -> nn.Module | None:
+    """The child of `block` that scores the experts: by class name first, then by its own name."""
+    children = [(n, m) for n, m in block.named_children() if m is not experts]
+    for _, child in children:
+        if re.search(r"(Router|Gate|Gating)$", type(child).__name__):
+            return child
+    for name, child in children:
+        if name in ("router", "gate", "wg"):
+            return child
+    return None
+
+
+def _site(name: str, kind: str, block: nn.Module, experts: nn.Module, router) -> Site:
+    parts = name.split(".")
+    numbers = [int(part) for part in parts if part.isdigit()]
+    stack = "encoder" if "encoder" in parts else "decoder"
+    return Site(name, numbers[0] if numbers else 0, stack, kind, block, experts, router)

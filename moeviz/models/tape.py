@@ -1,0 +1,153 @@
+"""Listening to a model: hooks that are there for one run and gone after it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from transformers import PreTrainedModel
+
+from moeviz.models.choices import Call, CaptureError, Choice, read_choice
+from moeviz.models.sites import Site
+
+
+class Tape:
+    """Records every forward pass of `model` made while the tape is open.
+
+    One step is one outermost call of a transformers model: the whole prompt, then each new token;
+    an encoder called alone is a step of its own. `steps[i][j]` is the `Choice` at site j, or None
+    where that site did not run. Hooks only look; they never change a tensor.
+
+        with Tape(model, sites) as tape:
+            model(**inputs)
+        tape.steps[0]
+
+    spied: names of the sites whose selection score is wanted too.
+    """
+
+    def __init__(self, model: nn.Module, sites: Collection[Site], spied: Collection[str] = ()):
+        self.model = model
+        self.steps: list[list[Choice | None]] = []
+        self._ears = [_Ear(site, site.name in spied) for site in sites]
+        self._handles: list = []
+        self._depth = 0
+
+    def __enter__(self) -> Tape:
+        try:
+            for module in self.model.modules():
+                if isinstance(module, PreTrainedModel):
+                    self._handles += [
+                        module.register_forward_pre_hook(self._open_step),
+                        module.register_forward_hook(self._close_step, always_call=True),
+                    ]
+            for ear in self._ears:
+                self._handles += ear.attach()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        for ear in self._ears:
+            ear.forget()
+
+    def _open_step(self, *_: object) -> None:
+        if self._depth == 0:
+            for ear in self._ears:
+                ear.forget()
+        self._depth += 1
+
+    def _close_step(self, module: nn.Module, args: tuple, output: Any) -> None:
+        self._depth -= 1
+        if self._depth == 0 and output is not None:  # None: the call raised
+            self.steps.append([ear.choice() for ear in self._ears])
+
+
+class _Ear:
+    """What one site was heard to do in the step that is running."""
+
+    def __init__(self, site: Site, spied: bool):
+        self.site = site
+        self.calls: list[Call] = []
+        self.spy = _SelectionSpy() if spied else None
+
+    def attach(self) -> list:
+        handles = []
+        if self.site.router is not None:
+            if self.spy:
+                handles.append(self.site.router.register_forward_pre_hook(self._start_spy))
+            hear = self.site.router.register_forward_hook(self._hear_router, always_call=True)
+            handles.append(hear)
+        chooser = self._chooser()
+        if chooser is not None:
+            hear = chooser.register_forward_pre_hook(self._hear_choice, with_kwargs=True)
+            handles.append(hear)
+        return handles
+
+    def forget(self) -> None:
+        self.calls = []
+
+    def choice(self) -> Choice | None:
+        if not self.calls:
+            return None
+        if len(self.calls) > 1:
+            raise CaptureError(
+                f"{self.site.name} routed {len(self.calls)} times in one forward pass; "
+                "MoEViz shows only models that use each routed layer once."
+            )
+        return read_choice(self.site, self.calls[0])
+
+    def _chooser(self) -> nn.Module | None:
+        if self.site.kind in ("indexed", "one-hot"):
+            return self.site.experts
+        return self.site.experts.down_embed if self.site.kind == "product-key" else None
+
+    def _start_spy(self, *_: object) -> None:
+        self.spy.start()
+
+    def _hear_router(self, module: nn.Module, args: tuple, output: Any) -> None:
+        selection = self.spy.stop() if self.spy else None
+        if output is not None:
+            self.calls.append(Call(router_output=output, selection=selection))
+
+    def _hear_choice(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        if not self.calls or self.calls[-1].heard_choice:
+            self.calls.append(Call())
+        self.calls[-1].hear_choice(args, kwargs)
+
+
+class _SelectionSpy(TorchFunctionMode):
+    """Notes what the last top-k (or argmax) inside a router was taken of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Tensor | None = None
+
+    def start(self) -> None:
+        self.seen = None
+        self.__enter__()
+
+    def stop(self) -> Tensor | None:
+        self.__exit__(None, None, None)
+        return self.seen
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__name__", "") in ("topk", "argmax", "sort") and args:
+            self.seen = args[0]
+        return func(*args, **(kwargs or {}))
+
+
+@torch.inference_mode()
+def run_once(model: nn.Module, sites: Collection[Site], inputs: dict, spied=()) -> tuple:
+    """The model's output for `inputs` and the one step (list of `Choice`) that it made."""
+    with Tape(model, sites, spied) as tape:
+        output = model(**inputs)
+    if len(tape.steps) != 1:
+        raise CaptureError(f"One forward pass was recorded as {len(tape.steps)} steps.")
+    return output, tape.steps[0]

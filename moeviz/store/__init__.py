@@ -1,0 +1,1 @@
+"""Traces to and from files."""

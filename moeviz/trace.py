@@ -1,0 +1,324 @@
+"""What one model did with one text: the value that everything else in MoEViz turns on.
+
+A model makes a `RoutingTrace`; nobody changes it afterwards. Axes are always in the order
+L routed layers, T tokens, E experts, K chosen per token.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+EMPTY = -1
+"""Expert id of an empty slot: dropped by the model, skipped, or a layer that chooses fewer."""
+
+
+class MoevizError(ValueError):
+    """Something the user can mend; its message is one plain sentence fit for the screen."""
+
+
+class TraceError(MoevizError):
+    """A trace whose parts do not fit together."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One row of the trace, as the tokenizer cut it.
+
+    `text` is the piece of the source it covers; byte pieces of one character all carry that
+    whole character. `piece` is the tokenizer's own spelling. `span` counts characters of the
+    source, end excluded; both ends are -1 for a token that stands for no text.
+    """
+
+    text: str
+    id: int
+    span: tuple[int, int]
+    special: bool = False
+    generated: bool = False
+    piece: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens(Sequence):
+    """T tokens held as columns, so that a million of them stay cheap; reads as a list of `Token`.
+
+    source: the whole text. ids [T] int32. spans [T, 2] int32, characters of `source`, -1 for
+    none. special and generated [T] bool. vocabulary: the tokenizer's spelling of each id used.
+    """
+
+    source: str
+    ids: np.ndarray
+    spans: np.ndarray
+    special: np.ndarray
+    generated: np.ndarray
+    vocabulary: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("ids", np.int32), ("spans", np.int32)):
+            _freeze(self, name, kind)
+        for name in ("special", "generated"):
+            _freeze(self, name, bool)
+        count = len(self.ids)
+        shapes = {"spans": (count, 2), "special": (count,), "generated": (count,)}
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise TraceError(
+                    f"tokens.{name} has shape {getattr(self, name).shape}, "
+                    f"but {count} tokens need {shape}."
+                )
+        if count and self.spans.max() > len(self.source):
+            raise TraceError(
+                f"A token ends at character {self.spans.max()}, "
+                f"but the text has {len(self.source)} characters."
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, at: int) -> Token: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Token, ...]: ...
+    def __getitem__(self, at):
+        if isinstance(at, slice):
+            return tuple(self[i] for i in range(*at.indices(len(self))))
+        start, end = (int(x) for x in self.spans[at])
+        token_id = int(self.ids[at])
+        piece = self.vocabulary.get(token_id, "")
+        return Token(
+            text=self.source[start:end] if 0 <= start < end else piece,
+            id=token_id,
+            span=(start, end),
+            special=bool(self.special[at]),
+            generated=bool(self.generated[at]),
+            piece=piece,
+        )
+
+    @property
+    def texts(self) -> list[str]:
+        """The T token texts."""
+        return [token.text for token in self]
+
+
+@dataclass(frozen=True)
+class RouterSpec:
+    """What kind of router made the trace.
+
+    experts: E, the number of experts of the widest routed layer. chosen: K likewise.
+    experts_per_layer, chosen_per_layer: [L] when the layers differ, else empty; the arrays of
+    the trace are then padded (-1 ids, 0 gates, -inf logits).
+    sites: [L] module path of each routed layer. stack: "decoder" or "encoder".
+    scoring: how gates follow from logits ("softmax", "sigmoid", ... or "other").
+    renormalised: the gates of a token always add up to `scale`.
+    bias: the choice is not simply the top-K of the logits (a balancing bias, groups, a hash).
+    groups, groups_chosen: experts are first chosen by group (0 when they are not).
+    shared: shared experts that every token passes through; known only as present or not
+    where the model does not count them.
+    logits_kind: "logits", or "log-probabilities" where the model hands out only those.
+    capacity: the model itself drops tokens over this many per expert and sequence (0: never).
+    """
+
+    experts: int
+    chosen: int
+    scoring: str = "softmax"
+    renormalised: bool = False
+    scale: float = 1.0
+    bias: bool = False
+    groups: int = 0
+    groups_chosen: int = 0
+    shared: int = 0
+    logits_kind: str = "logits"
+    capacity: int = 0
+    stack: str = "decoder"
+    sites: tuple[str, ...] = ()
+    experts_per_layer: tuple[int, ...] = ()
+    chosen_per_layer: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a trace comes from: enough to make it again.
+
+    rule: the routing rule in force, in its short readable form; "" for the model's own routing.
+    notes: sentences the reader must know (text cut, known faults of the model).
+    """
+
+    model: str
+    revision: str = ""
+    model_type: str = ""
+    device: str = ""
+    dtype: str = ""
+    versions: tuple[tuple[str, str], ...] = ()
+    rule: str = ""
+    text_sha256: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What the user has selected; the one thing that travels back from screen to figures."""
+
+    layer: int = 0
+    expert: int | None = None
+    token: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RoutingTrace:
+    """What one model did with one text: L routed layers, T tokens, E experts, K chosen.
+
+    experts: [L, T, K] int16, chosen ids, largest gate first; -1 is an empty slot.
+    gates: [L, T, K] float32, the weight each chosen expert's output was multiplied by.
+    logits: [L, T, E] float32 router logits before selection, or None when only choices are known.
+    scores: [L, T, E] float32, what the top-K was really taken of, where that is not the logits
+        (bias, groups), or None.
+    loss: [T] float32, nats needed to predict the next token (last: nan), or None.
+    layers: (L,) place of each routed layer in the model; dense layers are absent.
+    tokens, router, source: see their classes.
+
+    Raises TraceError when shapes, ids or numbers do not fit together.
+    """
+
+    experts: np.ndarray
+    gates: np.ndarray
+    tokens: Tokens
+    router: RouterSpec
+    source: Provenance
+    layers: tuple[int, ...]
+    logits: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    loss: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        _freeze(self, "experts", np.int16)
+        for name in ("gates", "logits", "scores", "loss"):
+            if getattr(self, name) is not None:
+                _freeze(self, name, np.float32)
+        object.__setattr__(self, "layers", tuple(int(layer) for layer in self.layers))
+        _check_shapes(self)
+        _check_choices(self)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(L, T, E, K)."""
+        return len(self.layers), len(self.tokens), self.router.experts, self.router.chosen
+
+    @cached_property
+    def key(self) -> str:
+        """Content hash: equal exactly when every array, token and fact of the trace is equal."""
+        digest = hashlib.sha256(json.dumps(self.header(), sort_keys=True).encode())
+        for name, array in self.arrays().items():
+            digest.update(f"{name}{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:32]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Every array of the trace by name, those that are None left out."""
+        tokens = {f"tokens.{n}": getattr(self.tokens, n) for n in _TOKEN_ARRAYS}
+        own = {n: getattr(self, n) for n in ("experts", "gates", "logits", "scores", "loss")}
+        return {n: a for n, a in {**own, **tokens}.items() if a is not None}
+
+    def header(self) -> dict:
+        """Everything that is not an array, as plain JSON values."""
+        return {
+            "layers": list(self.layers),
+            "router": dataclasses.asdict(self.router),
+            "source": dataclasses.asdict(self.source),
+            "text": self.tokens.source,
+            "vocabulary": {str(i): piece for i, piece in sorted(self.tokens.vocabulary.items())},
+        }
+
+    def layer_index(self, layer: int) -> int:
+        """Row of the model's layer `layer` in this trace; raises TraceError if it is not routed."""
+        if layer in self.layers:
+            return self.layers.index(layer)
+        raise TraceError(
+            f"This trace has {len(self.layers)} routed layers and layer {layer} is not one of "
+            f"them. Choose {_spoken(self.layers)}."
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the trace to one safetensors file; the file is written whole or not at all."""
+        from moeviz.store.files import save_trace  # late: store leans on this module
+
+        return save_trace(self, path)
+
+    def __repr__(self) -> str:
+        layers, tokens, experts, chosen = self.shape
+        return (
+            f"RoutingTrace({self.source.model!r}: {layers} routed layers, {tokens} tokens, "
+            f"top-{chosen} of {experts} experts, key {self.key[:8]})"
+        )
+
+
+_TOKEN_ARRAYS = ("ids", "spans", "special", "generated")
+
+
+def _freeze(owner: object, name: str, kind: type) -> None:
+    """Make the array `owner.name` a read-only array of `kind`; copies unless it is one already."""
+    array = np.asarray(getattr(owner, name))
+    if array.dtype != kind or array.flags.writeable:
+        array = array.astype(kind)
+        array.setflags(write=False)
+    object.__setattr__(owner, name, array)
+
+
+def _check_shapes(trace: RoutingTrace) -> None:
+    layers, tokens, experts, chosen = trace.shape
+    if not layers or not tokens:
+        raise TraceError(
+            f"A trace needs at least one routed layer and one token; this one has {layers} "
+            f"layers and {tokens} tokens."
+        )
+    need = {
+        "experts": (layers, tokens, chosen),
+        "gates": (layers, tokens, chosen),
+        "logits": (layers, tokens, experts),
+        "scores": (layers, tokens, experts),
+        "loss": (tokens,),
+    }
+    for name, shape in need.items():
+        array = getattr(trace, name)
+        if array is not None and array.shape != shape:
+            raise TraceError(
+                f"{name} has shape {array.shape}, but {layers} layers, {tokens} tokens, "
+                f"{experts} experts and top {chosen} need {shape}."
+            )
+    for name in ("sites", "experts_per_layer", "chosen_per_layer"):
+        values = getattr(trace.router, name)
+        if values and len(values) != layers:
+            raise TraceError(f"router.{name} has {len(values)} entries for {layers} layers.")
+
+
+def _check_choices(trace: RoutingTrace) -> None:
+    low, high = int(trace.experts.min()), int(trace.experts.max())
+    if low < EMPTY or high >= trace.router.experts:
+        raise TraceError(
+            f"Expert ids run from {low} to {high}, but the router has experts 0 to "
+            f"{trace.router.experts - 1} (and -1 for an empty slot)."
+        )
+    if not np.isfinite(trace.gates).all():
+        raise TraceError("Some gates are not finite numbers.")
+    if trace.gates[trace.experts == EMPTY].any():
+        raise TraceError("An empty slot has a gate other than 0.")
+    ordered = np.sort(trace.experts, axis=-1)
+    if ((ordered[..., 1:] == ordered[..., :-1]) & (ordered[..., 1:] != EMPTY)).any():
+        raise TraceError("A token chose the same expert twice in one layer.")
+
+
+def _spoken(layers: tuple[int, ...]) -> str:
+    """The layers as a person would say them: "0 to 15", or "1, 3 and 5"."""
+    unique = sorted(set(layers))
+    if len(unique) == 1:
+        return str(unique[0])
+    if unique == list(range(unique[0], unique[-1] + 1)):
+        return f"{unique[0]} to {unique[-1]}"
+    return ", ".join(map(str, unique[:-1])) + f" and {unique[-1]}"
