@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +66,8 @@ class LoadedModel:
     def __repr__(self) -> str:
         return (
             f"LoadedModel({self.name!r}: {self.model_type}, {len(self.sites)} routed layers, "
-            f"top-{self.router.chosen} of {self.router.experts} experts, {self.device} {self.dtype})"
+            f"top-{self.router.chosen} of {self.router.experts} experts, "
+            f"{self.device} {self.dtype})"
         )
 
 
@@ -148,19 +151,15 @@ def _place(name: str) -> str:
     return name
 
 
-class _plain_errors:  # noqa: N801 - reads as a phrase: with _plain_errors(name)
+@contextmanager
+def _plain_errors(name: str) -> Iterator[None]:
     """Turns what transformers and the hub raise while fetching `name` into one plain sentence."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type | None, error: BaseException | None, *_: object) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, MoevizError):
-            return
-        raise ModelError(_sentence(self.name, error)) from error
+    try:
+        yield
+    except MoevizError:
+        raise
+    except Exception as error:  # every library below raises its own kinds
+        raise ModelError(_sentence(name, error)) from error
 
 
 def _sentence(name: str, error: Exception) -> str:

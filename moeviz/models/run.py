@@ -128,8 +128,9 @@ def _layer(site: Site, choice: Choice | None, traits: SiteTraits, count: int) ->
             "which row is which token."
         )
     gates = choice.gates.float() * traits.after
-    ids = choice.ids.masked_fill(choice.ids == EMPTY, EMPTY)
-    order = torch.where(ids == EMPTY, -torch.inf, gates).argsort(-1, descending=True, stable=True)
+    ids = choice.ids
+    weight = torch.where(ids == EMPTY, -torch.inf, gates)
+    order = torch.argsort(weight, dim=-1, descending=True, stable=True)
     logits = choice.logits
     if logits is not None:
         logits = logits.float().log() if traits.probabilities else logits.float()

@@ -22,7 +22,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from moeviz.trace import Provenance, RouterSpec, RoutingTrace, TraceError, Tokens
+from moeviz.trace import Provenance, RouterSpec, RoutingTrace, Tokens, TraceError
 
 FORMAT = "moetrace"
 VERSION = 1

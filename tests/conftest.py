@@ -1,0 +1,20 @@
+"""What all tests share."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the network
+
+import numpy as np
+import pytest
+from handmade import make_trace
+
+
+@pytest.fixture
+def tiny_trace():
+    """Two layers, four tokens, top-2 of four experts."""
+    return make_trace(
+        [[[0, 1], [0, 1], [0, 2], [3, 0]], [[2, 3], [1, 3], [2, 1], [2, 0]]],
+        [[[0.7, 0.3], [0.6, 0.4], [0.9, 0.1], [0.5, 0.5]]] * 2,
+        logits=np.arange(32, dtype=np.float32).reshape(2, 4, 4) / 8,
+        loss=np.array([1.0, 2.0, 3.0, np.nan]),
+    )
