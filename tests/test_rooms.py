@@ -17,6 +17,7 @@ ROOMS = {
     "training": {"trace", "rules"},
     "metrics": {"trace", "rules"},
     "store": {"trace"},
+    "corpora": {"trace"},
     "charts": {"trace", "metrics"},
     "ui": {"trace", "rules", "metrics", "store", "charts"},
     "bench": {"trace", "rules", "models", "metrics", "store", "charts"},
@@ -46,7 +47,13 @@ def room_of(path: Path) -> str:
 
 
 def imports(tree: ast.Module):
-    """(module name, imported late?) of every import in the file."""
+    """(module name, imported late?) of every import that runs."""
+    unrun = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
     inside = {
         id(node)
         for function in ast.walk(tree)
@@ -54,6 +61,8 @@ def imports(tree: ast.Module):
         for node in ast.walk(function)
     }
     for node in ast.walk(tree):
+        if id(node) in unrun:
+            continue
         late = id(node) in inside
         if isinstance(node, ast.Import):
             yield from ((alias.name, late) for alias in node.names)

@@ -1,0 +1,1 @@
+"""Routing and texts that ship with MoEViz."""

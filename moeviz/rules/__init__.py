@@ -1,0 +1,1 @@
+"""The arithmetic of routing: who fits within an expert's capacity. numpy only."""

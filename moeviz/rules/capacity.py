@@ -1,0 +1,177 @@
+"""How many tokens may an expert take, and which of those sent to it come first?
+
+Five conventions are in use, each with its own rounding; the sixth is an absolute number.
+T tokens counted together, E experts, K chosen per token, CF the capacity factor:
+
+    switch     floor(T / E * CF)            Fedus et al. 2021 (arXiv:2101.03961), eq. 3
+    gshard     ceil(2 * T / E)              Lepikhin et al. 2020 (arXiv:2006.16668); no CF
+    vmoe       round(K * T * CF / E)        Riquelme et al. 2021 (arXiv:2106.05974)
+    deepspeed  max(4, ceil(T / E * CF * K)) DeepSpeed, sharded_moe top-k gating
+    tutel      K * int(CF * ceil(T / E))    Tutel, moe_layer
+    absolute   a fixed number of tokens     Switch Transformers in transformers (64)
+
+The Switch paper states its capacity for K = 1 and does not round; we round down, since an expert
+takes whole tokens, and do not multiply by K.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from moeviz.trace import EMPTY, MoevizError
+
+CONVENTIONS = ("switch", "gshard", "vmoe", "deepspeed", "tutel", "absolute")
+PRIORITIES = ("position", "slot", "score", "gate", "random")
+
+
+class RuleError(MoevizError):
+    """A rule that cannot be applied, in one sentence."""
+
+
+@dataclass(frozen=True)
+class CapacityRule:
+    """A limit on how many tokens one expert takes.
+
+    factor: capacity factor CF. convention: how capacity follows from it, see the module.
+    priority: who comes first when more are sent than fit:
+        position  earlier tokens first, all choices of a token together (Switch)
+        slot      all first choices before any second, then position (GShard, Tutel)
+        score     as slot, tokens with the highest gate first (batch prioritised, V-MoE)
+        gate      each assignment by its own gate, highest first (DeepSpeed "probs")
+        random    in an order drawn with `seed` (DeepSpeed random token selection)
+    group: tokens counted together, in windows of this many; None counts the whole text.
+    absolute: the capacity under the convention "absolute".
+
+    Raises RuleError for values that mean nothing.
+    """
+
+    factor: float = 1.25
+    convention: str = "switch"
+    priority: str = "position"
+    group: int | None = None
+    seed: int = 0
+    absolute: int = 64
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.factor, int | float) or not 0 < self.factor < math.inf:
+            raise RuleError(f"The capacity factor must be a number above 0, not {self.factor!r}.")
+        for name, choices in (("convention", CONVENTIONS), ("priority", PRIORITIES)):
+            if getattr(self, name) not in choices:
+                given = getattr(self, name)
+                raise RuleError(f"{name} {given!r} is not one of {', '.join(choices)}.")
+        for name in ("group", "absolute"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise RuleError(f"{name} must be a whole number of at least 1, not {value!r}.")
+
+    def capacity(self, tokens: int, experts: int, chosen: int) -> int:
+        """Tokens that one expert takes of `tokens` counted together, rounded as its convention."""
+        each = tokens / experts
+        if self.convention == "switch":
+            return math.floor(each * self.factor + _SLACK)
+        if self.convention == "gshard":
+            return math.ceil(2 * each - _SLACK)
+        if self.convention == "vmoe":
+            return round(chosen * tokens * self.factor / experts)
+        if self.convention == "deepspeed":
+            return max(4, math.ceil(each * self.factor * chosen - _SLACK))
+        if self.convention == "tutel":
+            return chosen * int(self.factor * math.ceil(each) + _SLACK)
+        return self.absolute
+
+
+_SLACK = 1e-9
+"""Keeps 1.1 * 10 at 11 where binary fractions would round it up to 12."""
+
+
+def windows(tokens: int, rule: CapacityRule) -> list[slice]:
+    """The stretches of the text that are counted together; raises RuleError for a group too large.
+
+    The last window may be shorter; its capacity follows from its own length.
+    """
+    if rule.group is None:
+        return [slice(0, tokens)]
+    if rule.group > tokens:
+        raise RuleError(
+            f"A group of {rule.group:,} tokens is larger than the text, which has {tokens:,}."
+        )
+    return [slice(at, min(at + rule.group, tokens)) for at in range(0, tokens, rule.group)]
+
+
+def dropped_slots(
+    ids: np.ndarray, gates: np.ndarray, experts: int, rule: CapacityRule
+) -> np.ndarray:
+    """[T, K] bool: the assignments of one layer that find their expert full.
+
+    ids [T, K] with -1 for empty slots, which are never dropped; gates [T, K], largest first.
+    """
+    dropped = np.zeros(ids.shape, bool)
+    for place, part in enumerate(windows(len(ids), rule)):
+        dropped[part] = _dropped(ids[part], gates[part], experts, rule, place)
+    return dropped
+
+
+def _dropped(
+    ids: np.ndarray, gates: np.ndarray, experts: int, rule: CapacityRule, place: int
+) -> np.ndarray:
+    tokens, chosen = ids.shape
+    capacity = rule.capacity(tokens, experts, chosen)
+    rng = np.random.default_rng((rule.seed, place))
+    waiting = ids
+    refused = np.zeros(ids.shape, bool)
+    if rule.convention == "gshard" and chosen > 1:
+        refused = _refused_seconds(ids, gates, rng)
+        waiting = np.where(refused, EMPTY, ids)
+    full = _beyond(waiting, experts, capacity, priority_order(gates, rule, rng))
+    return refused | full
+
+
+def _refused_seconds(ids: np.ndarray, gates: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """GShard's random routing: a second choice is sent with probability min(1, 2 * its gate).
+
+    Gates are normalised over the two first choices (Lepikhin et al. 2020, algorithm 1).
+    """
+    total = gates[:, :2].sum(axis=1)
+    second = np.divide(gates[:, 1], total, out=np.zeros_like(total), where=total > 0)
+    refused = np.zeros(ids.shape, bool)
+    refused[:, 1] = (rng.random(len(ids)) >= 2 * second) & (ids[:, 1] != EMPTY)
+    return refused
+
+
+def priority_order(
+    gates: np.ndarray, rule: CapacityRule, rng: np.random.Generator
+) -> np.ndarray | None:
+    """[T * K] places in the flat [T, K] array, first come first; None is the flat order itself."""
+    tokens, chosen = gates.shape
+    if rule.priority == "position":
+        return None
+    if rule.priority == "random":
+        return rng.permutation(tokens * chosen)
+    if rule.priority == "gate":
+        return np.argsort(-gates.ravel(), kind="stable")
+    first = np.arange(tokens)
+    if rule.priority == "score":
+        first = np.argsort(-gates.max(axis=1), kind="stable")
+    return (first[None, :] * chosen + np.arange(chosen)[:, None]).ravel()
+
+
+def _beyond(ids: np.ndarray, experts: int, capacity: int, order: np.ndarray | None) -> np.ndarray:
+    """[T, K] bool: assignments after the first `capacity` of each expert, in `order`.
+
+    One stable sort by expert (a radix sort for 8 and 16 bits) lines up each expert's queue.
+    """
+    flat = ids.ravel().astype(np.int8 if experts <= 127 else np.int16, copy=False)
+    queue = flat if order is None else flat[order]
+    counts = np.bincount(queue.astype(np.intp) + 1, minlength=experts + 1)
+    dropped = np.zeros(flat.size, bool)
+    if counts[1:].max(initial=0) <= capacity:
+        return dropped.reshape(ids.shape)
+    lined_up = np.argsort(queue, kind="stable")
+    ends = counts.cumsum()
+    for expert in np.flatnonzero(counts[1:] > capacity):
+        late = lined_up[ends[expert] + capacity : ends[expert + 1]]
+        dropped[late if order is None else order[late]] = True
+    return dropped.reshape(ids.shape)
