@@ -1,0 +1,178 @@
+"""Grids of experts: tokens by experts, layers by experts, and one token through the layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from moeviz.charts import palette
+from moeviz.charts.picture import Picture, quantised
+from moeviz.charts.units import text_units, unit_of_token
+from moeviz.charts.words import loss_words, model_name, percent, visible
+from moeviz.metrics.load import Load, LoadChance
+from moeviz.metrics.router import probability_recipe, router_probabilities
+from moeviz.metrics.tokens import token_path
+from moeviz.trace import EMPTY, RoutingTrace, TraceError
+
+CELLS = {"probability": "Probability", "logit": "Logit", "gate": "Gate"}
+"""What the cells of the token grid can show: the name in links, and the word on screen."""
+
+LABEL = 16
+"""Most characters of a token in a row's label."""
+
+
+def token_grid(
+    trace: RoutingTrace, row: int, cells: str, load: Load, chance: LoadChance, top: float
+) -> Picture:
+    """Tokens x experts of routed layer `row`, with the layer's load above the columns.
+
+    top: where the scale of probabilities ends, the same for every layer of the trace.
+    Raises TraceError when the trace has no logits and `cells` needs them.
+    """
+    values, low, high, name, read = _cells(trace, row, cells, top)
+    layer = trace.layers[row]
+    meta = {
+        "title": f"Layer {layer}, token by token",
+        "rows": {"kind": "token", "name": "Token", "labels": token_labels(trace)},
+        "fixed": {"layer": layer},
+        "cell": {"name": name, "low": low, "high": high, "unit": "" if cells != "probability" else "%"},
+        "ends": _ends(cells, low, high),
+        "bars": {"low": chance.low, "high": chance.high, "even": chance.even},
+        "read": (
+            f"{read} Dots and numbers: the chosen experts and their gates. Bars: each expert's "
+            f"share of the layer's assignments; grey band: chance, where 95 % of experts fall "
+            f"when routers choose at random ({chance.draws} draws)."
+        ),
+        **_common(trace, palette.sequential()),
+    }
+    return Picture(
+        meta,
+        {
+            "values": quantised(values, low, high),
+            "experts": trace.experts[row],
+            "gates": trace.gates[row],
+            "bars": load.share[row].astype(np.float32),
+        },
+    )
+
+
+def load_grid(trace: RoutingTrace, load: Load) -> Picture:
+    """Layers x experts: each expert's share of its layer's assignments, against the even share."""
+    even = 1 / load.experts
+    same = len(set(load.experts.tolist())) == 1
+    about = f"the even share of {percent(even[0])}" if same else "the layer's even share"
+    high = float(np.nanmax(load.share))
+    meta = {
+        "title": "All layers, expert by expert",
+        "rows": {"kind": "layer", "name": "Layer", "labels": [str(x) for x in trace.layers]},
+        "fixed": {},
+        "cell": {"name": "Share of assignments", "low": 0.0, "high": high, "unit": "%"},
+        "ends": ["¼ of even", "even", "4 × even"],
+        "read": (
+            f"Each cell is one expert of one layer. Orange took more than {about}, blue less. "
+            f"Click a cell to open its layer. Expert 3 of one layer and expert 3 of the next "
+            f"have only their number in common."
+        ),
+        **_common(trace, palette.diverging()),
+    }
+    return Picture(
+        meta, {"values": quantised(load.share, 0.0, high), "even": even.astype(np.float32)}
+    )
+
+
+def token_journey(trace: RoutingTrace, token: int, top: float) -> Picture:
+    """Layers x experts for one token: its router's whole distribution and what was chosen."""
+    path = token_path(trace, token)
+    values, name = path.probability, "Probability"
+    if values is None:
+        top = 1.0
+        values, name = _spread(path.experts, path.share, trace.shape[2]), "Share of the gates"
+    meta = {
+        "title": "One token, all layers",
+        "token": token_labels(trace, cut=48)[token],
+        "facts": _token_facts(trace, token, path.loss),
+        "rows": {"kind": "layer", "name": "Layer", "labels": [str(x) for x in trace.layers]},
+        "fixed": {"token": token},
+        "cell": {"name": name, "low": 0.0, "high": top, "unit": "%"},
+        "ends": ["0 %", percent(top)],
+        "choices": True,
+        "read": (
+            "Each row is one layer's router deciding about this token; dots mark the experts it "
+            "chose. Gates are the weights their outputs were multiplied by, and in brackets "
+            "their share of the token's gates."
+        ),
+        **_common(trace, palette.sequential()),
+    }
+    arrays = {"experts": path.experts, "gates": path.gates, "share": path.share}
+    return Picture(meta, {"values": quantised(values, 0.0, top), **arrays})
+
+
+def token_labels(trace: RoutingTrace, cut: int = LABEL) -> list[str]:
+    """One short label per token; byte pieces of one character say which piece they are."""
+    units = text_units(trace.tokens)
+    owner = unit_of_token(units, len(trace.tokens))
+    labels = []
+    for t, unit in enumerate(units[i] for i in owner):
+        text = visible(unit.text)
+        text = text if len(text) <= cut else text[: cut - 1] + "…"
+        labels.append(text if unit.count < 2 else f"{text} {t - unit.first + 1}/{unit.count}")
+    return labels
+
+
+def _cells(
+    trace: RoutingTrace, row: int, cells: str, top: float
+) -> tuple[np.ndarray, float, float, str, str]:
+    """(values [T, E], low, high, name, how to read them)."""
+    if cells == "gate":
+        values = _spread(trace.experts[row], trace.gates[row], trace.shape[2])
+        high = float(max(trace.gates.max(), 1e-6))
+        return values, 0.0, high, "Gate", "Stronger colour: a larger gate."
+    if trace.logits is None:
+        raise TraceError(
+            "This trace holds the chosen experts but not the router's logits. Choose Gate above "
+            "to see the choices, or trace the text again with logits."
+        )
+    if cells == "logit":
+        values = np.where(np.isfinite(trace.logits[row]), trace.logits[row], np.nan)
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        return values, low, high, "Logit", "Stronger colour: a larger raw router logit."
+    values = router_probabilities(trace, row)
+    recipe = f"Stronger colour: more probability ({probability_recipe(trace)})."
+    return values, 0.0, top, "Probability", recipe
+
+
+def _ends(cells: str, low: float, high: float) -> list[str]:
+    if cells == "probability":
+        return ["0 %", percent(high)]
+    return [f"{low:.1f}" if low else "0", f"{high:.2f}" if cells == "gate" else f"{high:.1f}"]
+
+
+def _spread(experts: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
+    """[N, E] the weights [N, K] put at their experts; 0 where an expert was not chosen."""
+    grid = np.zeros((len(experts), size + 1), dtype=np.float32)
+    np.put_along_axis(grid, np.where(experts == EMPTY, size, experts).astype(np.int64), weights, -1)
+    return grid[:, :size]
+
+
+def _token_facts(trace: RoutingTrace, token: int, loss: float) -> list[list[str]]:
+    piece = trace.tokens[token]
+    start, end = piece.span
+    facts = [["Token", f"{token + 1:,} of {len(trace.tokens):,}"], ["Vocabulary id", f"{piece.id}"]]
+    if start >= 0:
+        one = "Character" if end - start == 1 else "Characters"
+        facts.append([one, f"{start + 1:,}" if end - start == 1 else f"{start + 1:,} to {end:,}"])
+    if piece.special:
+        facts.append(["Kind", "special: stands for no text"])
+    if trace.loss is not None:
+        facts.append(["Loss on the next token", loss_words(loss)])
+    return facts
+
+
+def _common(trace: RoutingTrace, scale: palette.Scale) -> dict:
+    return {
+        "key": trace.key,
+        "model": model_name(trace.source.model),
+        "columns": trace.shape[2],
+        "chosen": trace.shape[3],
+        "light": scale.light,
+        "dark": scale.dark,
+    }

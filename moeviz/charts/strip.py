@@ -1,0 +1,195 @@
+"""The text itself as a picture: every token inline, coloured by what its router did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moeviz.charts import palette
+from moeviz.charts.picture import Picture
+from moeviz.charts.units import text_units
+from moeviz.charts.words import model_name, percent, plural
+from moeviz.metrics.load import layer_sizes
+from moeviz.metrics.router import (
+    choice_margin,
+    gate_share,
+    router_entropy,
+    router_probabilities,
+)
+from moeviz.trace import EMPTY, RoutingTrace, TraceError
+
+COLOURINGS = {
+    "expert": "Top expert",
+    "confidence": "Confidence",
+    "entropy": "Entropy",
+    "margin": "Margin",
+    "loss": "Loss",
+}
+"""What tokens can be coloured by: the name in links, and the word on screen."""
+
+PLAIN = 255
+"""Shade of a unit without a value: left uncoloured."""
+
+
+@dataclass(frozen=True)
+class Shading:
+    """values [T] on a scale from low to high, in words and with its reading."""
+
+    values: np.ndarray
+    low: float
+    high: float
+    name: str
+    ends: tuple[str, str]
+    read: str
+
+
+def strip_picture(trace: RoutingTrace, row: int, colour: str) -> Picture:
+    """The token strip of routed layer `row`; raises TraceError when `colour` cannot be had."""
+    units = text_units(trace.tokens)
+    first = np.array([u.first for u in units], dtype=np.int32)
+    count = np.array([u.count for u in units], dtype=np.int32)
+    if colour == "expert":
+        shade, values, words = _by_expert(trace, row)
+    else:
+        shade, values, words = _by_value(trace, row, colour)
+    meta = {
+        "key": trace.key,
+        "layer": trace.layers[row],
+        "chosen": trace.shape[3],
+        "model": model_name(trace.source.model),
+        "units": [u.text for u in units],
+        "special": [i for i, u in enumerate(units) if u.special],
+        "colour": colour,
+        **words,
+    }
+    arrays = {
+        "first": first,
+        "count": count,
+        "shade": np.where(count > 0, shade[np.minimum(first, len(shade) - 1)], PLAIN),
+        "value": values.astype(np.float32),
+        "experts": trace.experts[row],
+        "gates": trace.gates[row],
+        "ids": trace.tokens.ids,
+    }
+    arrays["shade"] = arrays["shade"].astype(np.uint8)
+    if trace.logits is not None:
+        chosen = np.maximum(trace.experts[row], 0)
+        arrays["probability"] = np.take_along_axis(router_probabilities(trace, row), chosen, -1)
+    return Picture(meta, arrays)
+
+
+def shading(trace: RoutingTrace, row: int, colour: str) -> Shading:
+    """Values of a continuous colouring; its scale is the same for every layer of a trace."""
+    return {"confidence": _confidence, "entropy": _entropy, "margin": _margin, "loss": _loss}[
+        colour
+    ](trace, row)
+
+
+def expert_colours(trace: RoutingTrace, row: int) -> np.ndarray:
+    """[E] place of each expert in the palette, PLAIN for none.
+
+    Up to sixteen experts keep the colour of their number; among more, the sixteen that are most
+    often first choice in this layer get one.
+    """
+    experts = trace.shape[2]
+    if experts <= palette.EXPERT_COLOURS:
+        return np.arange(experts, dtype=np.uint8)
+    firsts = _first_choices(trace, row)
+    busiest = np.argsort(-firsts, kind="stable")[: palette.EXPERT_COLOURS]
+    places = np.full(experts, PLAIN, dtype=np.uint8)
+    places[busiest] = np.arange(len(busiest))
+    return places
+
+
+def _by_expert(trace: RoutingTrace, row: int) -> tuple[np.ndarray, np.ndarray, dict]:
+    places, top = expert_colours(trace, row), trace.experts[row, :, 0]
+    shade = np.where(top == EMPTY, PLAIN, places[np.maximum(top, 0)])
+    firsts = _first_choices(trace, row)
+    order = [int(e) for e in np.argsort(-firsts, kind="stable") if firsts[e]]
+    chips = [
+        {"expert": e, "place": int(places[e]), "share": percent(firsts[e] / firsts.sum())}
+        for e in order
+    ]
+    scale = palette.experts()
+    words = {
+        "kind": "expert",
+        "light": scale.light,
+        "dark": scale.dark,
+        "chips": chips[: palette.EXPERT_COLOURS],
+        "more": _more_experts(len(chips)),
+        "legend": "First choice of",
+        "read": (
+            "Each patch is one token, coloured by the expert it gave the largest gate in this "
+            "layer. Hover for its experts, click to follow it through all layers."
+        ),
+    }
+    return shade, top.astype(np.float32), words
+
+
+def _by_value(trace: RoutingTrace, row: int, colour: str) -> tuple[np.ndarray, np.ndarray, dict]:
+    look = shading(trace, row, colour)
+    place = np.clip((look.values - look.low) / ((look.high - look.low) or 1), 0, 1)
+    finite = np.isfinite(look.values)
+    shade = np.where(finite, np.rint(np.where(finite, place, 0) * (palette.STEPS - 1)), PLAIN)
+    scale = palette.sequential()
+    words = {
+        "kind": "value",
+        "light": scale.light,
+        "dark": scale.dark,
+        "legend": look.name,
+        "ends": look.ends,
+        "read": look.read,
+    }
+    return shade, look.values, words
+
+
+def _confidence(trace: RoutingTrace, row: int) -> Shading:
+    if trace.logits is None:
+        values, name = gate_share(trace)[row, :, 0], "Share of the largest gate"
+    else:
+        values, name = router_probabilities(trace, row).max(axis=-1), "Largest probability"
+    read = "Darker is surer: the router put more of its weight on one expert."
+    return Shading(values, 0.0, 1.0, name, ("0 %", "100 %"), _for_screens(read))
+
+
+def _entropy(trace: RoutingTrace, row: int) -> Shading:
+    read = "Darker is less decided: the router spread its probability over more experts."
+    ends = ("0, one expert", "1, all alike")
+    return Shading(router_entropy(trace, row), 0.0, 1.0, "Entropy", ends, _for_screens(read))
+
+
+def _margin(trace: RoutingTrace, row: int) -> Shading:
+    values = choice_margin(trace, row)
+    if not np.isfinite(values).any():
+        raise TraceError("This layer chooses every expert, so there is no runner-up to compare.")
+    rows = range(trace.shape[0])
+    every = np.concatenate([choice_margin(trace, r) for r in rows])
+    high = float(np.nanquantile(every, 0.98)) or 1.0
+    last = int(layer_sizes(trace)[1][row])
+    name = f"Lead of choice {last} over the best expert left out"
+    read = "Paler is a closer call: a small change would have sent this token elsewhere."
+    return Shading(values, 0.0, high, name, ("0", f"{high:.1f} logits"), _for_screens(read))
+
+
+def _loss(trace: RoutingTrace, row: int) -> Shading:
+    if trace.loss is None:
+        raise TraceError("This trace holds no next-token loss, so tokens cannot be coloured by it.")
+    read = "Darker is a bigger surprise: the model gave the token that comes next less probability."
+    name = "Loss on the next token"
+    return Shading(trace.loss, 0.0, 8.0, name, ("0 nats", "8 nats and more"), _for_screens(read))
+
+
+def _for_screens(read: str) -> str:
+    """On dark screens more is brighter, so the sentence offers both words."""
+    return read.replace("Darker", "Stronger colour").replace("Paler", "Fainter colour")
+
+
+def _first_choices(trace: RoutingTrace, row: int) -> np.ndarray:
+    top = trace.experts[row, :, 0]
+    return np.bincount(top[top != EMPTY], minlength=trace.shape[2])
+
+
+def _more_experts(count: int) -> str:
+    left = count - palette.EXPERT_COLOURS
+    return f"and {plural(left, 'more expert')}, uncoloured" if left > 0 else ""

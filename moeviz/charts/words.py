@@ -1,0 +1,80 @@
+"""Numbers and findings as plain English."""
+
+from __future__ import annotations
+
+import math
+from pathlib import PurePath
+
+import numpy as np
+
+from moeviz.metrics.load import Load, LoadChance
+from moeviz.trace import RoutingTrace
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with two telling digits: "18 %", "0.4 %", "under 0.01 %"."""
+    value = 100 * share
+    if 0 < value < 0.005:
+        return "under 0.01 %"
+    digits = 0 if value >= 9.95 or value == 0 else 1 if value >= 0.095 else 2
+    return f"{value:.{digits}f} %"
+
+
+def model_name(name: str) -> str:
+    """A model's name for the screen: of a folder only its last part."""
+    return PurePath(name).name if name.startswith(("/", "~", ".", "\\")) else name
+
+
+def plural(count: int, noun: str) -> str:
+    """"1 token", "1,024 tokens"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def visible(text: str) -> str:
+    """A token's text with its white space made visible, for labels."""
+    signs = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
+    shown = "".join(signs.get(c, c if c.isprintable() or ord(c) > 127 else _picture(c)) for c in text)
+    return shown or "∅"
+
+
+def load_sentence(load: Load, chance: LoadChance, row: int, layer: str, expert: int | None) -> str:
+    """What one layer's load comes to: the picked or busiest expert, and chance beside it."""
+    share = load.share[row]
+    busiest = int(np.nanargmax(share))
+    who = busiest if expert is None or not np.isfinite(share[expert]) else expert
+    role = ", the busiest," if who == busiest else ""
+    band = f"{percent(chance.low)} to {percent(chance.high)}"
+    top = f"{percent(chance.busiest_low)} to {percent(chance.busiest_high)}"
+    idle = int((load.counts[row] == 0).sum())
+    rest = f" {plural(idle, 'expert')} got nothing." if idle else ""
+    return (
+        f"In layer {layer}, expert {who}{role} took {percent(share[who])} of the "
+        f"{plural(int(load.assignments[row]), 'assignment')}. A random router gives one expert "
+        f"{band}, and its busiest {top}.{rest}"
+    )
+
+
+def model_sentence(trace: RoutingTrace) -> str:
+    """The model's routing in one breath."""
+    layers, tokens, experts, chosen = trace.shape
+    if trace.router.experts_per_layer or trace.router.chosen_per_layer:
+        return (
+            f"{model_name(trace.source.model)} sent each of {plural(tokens, 'token')} to up to {chosen} of up "
+            f"to {experts} experts, in each of {plural(layers, 'routed layer')}."
+        )
+    return (
+        f"{model_name(trace.source.model)} sent each of {plural(tokens, 'token')} to {chosen} of "
+        f"{experts} experts, in each of {plural(layers, 'routed layer')}."
+    )
+
+
+def loss_words(loss: float) -> str:
+    """A next-token loss for a person: nats, and the probability it stands for."""
+    if not math.isfinite(loss):
+        return "no next token"
+    return f"{loss:.2f} nats (the model gave the next token {percent(math.exp(-loss))})"
+
+
+def _picture(control: str) -> str:
+    code = ord(control)
+    return chr(0x2400 + code) if code < 32 else "␡"

@@ -1,0 +1,83 @@
+"""What did the router think of each token: probabilities, doubt, and how close the call was."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from moeviz.metrics.load import layer_sizes
+from moeviz.trace import RoutingTrace, TraceError
+
+
+def router_probabilities(trace: RoutingTrace, row: int) -> np.ndarray:
+    """[T, E] float32, one distribution over experts per token of routed layer `row`.
+
+    Softmax of the logits; for sigmoid routers the sigmoids divided by their sum, so that rows
+    add up to 1 either way. Raises TraceError when the trace has no logits.
+    """
+    return as_probabilities(_logits(trace)[row], trace.router.scoring)
+
+
+def as_probabilities(logits: np.ndarray, scoring: str) -> np.ndarray:
+    """Logits [..., E] as distributions over the last axis, by the router's own scoring."""
+    if scoring == "sigmoid":
+        weights = 1 / (1 + np.exp(-logits))
+    else:
+        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return weights / np.maximum(weights.sum(axis=-1, keepdims=True), np.finfo(np.float32).tiny)
+
+
+def top_probability(trace: RoutingTrace) -> float:
+    """The largest probability any token gave any expert in any layer; 1 without logits."""
+    if trace.logits is None:
+        return 1.0
+    return max(float(np.nanmax(router_probabilities(trace, r))) for r in range(trace.shape[0]))
+
+
+def probability_recipe(trace: RoutingTrace) -> str:
+    """How `router_probabilities` made its numbers, in words for the screen."""
+    if trace.router.scoring == "sigmoid":
+        return "sigmoids of the router logits, scaled to sum to 1"
+    return "softmax of the router logits"
+
+
+def router_entropy(trace: RoutingTrace, row: int) -> np.ndarray:
+    """[T] entropy of the router's distribution over ln E: 0 is certain, 1 is no preference."""
+    p = router_probabilities(trace, row)
+    experts = layer_sizes(trace)[0][row]
+    nats = -(p * np.log(np.maximum(p, np.finfo(np.float32).tiny))).sum(axis=-1)
+    return nats / np.log(experts) if experts > 1 else np.zeros_like(nats)
+
+
+def choice_margin(trace: RoutingTrace, row: int) -> np.ndarray:
+    """[T] score of the last chosen expert minus that of the best one left out.
+
+    In the units of what the top-K was taken of: `scores` where the trace has them, else logits.
+    Near 0 the choice hung on a hair; nan where every expert is chosen. Raises TraceError when
+    neither was recorded, or when a bias the trace does not hold had a say.
+    """
+    if trace.scores is None and trace.router.bias:
+        raise TraceError(
+            "This model adds a bias before it chooses, and the trace does not hold the biased "
+            "scores, so how close the choice was is not known."
+        )
+    scores = (trace.scores if trace.scores is not None else _logits(trace))[row]
+    chosen = int(layer_sizes(trace)[1][row])
+    if chosen >= layer_sizes(trace)[0][row]:
+        return np.full(len(scores), np.nan, np.float32)
+    ordered = np.partition(scores, (-chosen - 1, -chosen), axis=-1)
+    return ordered[:, -chosen] - ordered[:, -chosen - 1]
+
+
+def gate_share(trace: RoutingTrace) -> np.ndarray:
+    """[L, T, K] each gate over the sum of its token's gates; 0 where a token has none."""
+    total = trace.gates.sum(axis=-1, keepdims=True)
+    return np.divide(trace.gates, total, out=np.zeros_like(trace.gates), where=total != 0)
+
+
+def _logits(trace: RoutingTrace) -> np.ndarray:
+    if trace.logits is None:
+        raise TraceError(
+            "This trace holds the chosen experts but not the router's logits, so only choices "
+            "and gates can be shown. Trace the text again with logits to see the rest."
+        )
+    return trace.logits

@@ -1,0 +1,56 @@
+"""The routing as a tidy table: one row for each layer, token and slot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from moeviz.metrics.router import gate_share, router_probabilities
+from moeviz.trace import EMPTY, RoutingTrace
+
+COLUMNS = (
+    "model", "layer", "token", "token_id", "text", "slot",
+    "expert", "gate", "gate_share", "probability", "next_token_loss",
+)  # fmt: skip
+
+
+def routing_table(trace: RoutingTrace) -> pd.DataFrame:
+    """L * T * K rows in the order layer, token, slot; empty slots are left out.
+
+    probability is empty where the trace has no logits, next_token_loss (nats) where it has no
+    loss. layer counts the model's layers from 0, token and slot count from 0.
+    """
+    layers, tokens, _, chosen = trace.shape
+    token = np.tile(np.repeat(np.arange(tokens), chosen), layers)
+    table = pd.DataFrame(
+        {
+            "model": trace.source.model,
+            "layer": np.repeat(trace.layers, tokens * chosen),
+            "token": token,
+            "token_id": trace.tokens.ids[token],
+            "text": np.asarray(trace.tokens.texts, dtype=object)[token],
+            "slot": np.tile(np.arange(chosen), layers * tokens),
+            "expert": trace.experts.ravel(),
+            "gate": trace.gates.ravel(),
+            "gate_share": gate_share(trace).ravel(),
+            "probability": _chosen_probability(trace),
+            "next_token_loss": np.nan if trace.loss is None else trace.loss[token],
+        },
+        columns=list(COLUMNS),
+    )
+    return table[table["expert"] != EMPTY].reset_index(drop=True)
+
+
+def routing_csv(trace: RoutingTrace) -> bytes:
+    """The table as UTF-8 CSV; a byte order mark first, or spreadsheets garble other scripts."""
+    text = routing_table(trace).to_csv(index=False, float_format="%.9g")
+    return text.encode("utf-8-sig", "replace")
+
+
+def _chosen_probability(trace: RoutingTrace) -> np.ndarray | float:
+    if trace.logits is None:
+        return np.nan
+    rows = range(trace.shape[0])
+    ids = np.maximum(trace.experts, 0)
+    parts = [np.take_along_axis(router_probabilities(trace, r), ids[r], axis=-1) for r in rows]
+    return np.stack(parts).ravel()

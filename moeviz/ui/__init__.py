@@ -1,0 +1,1 @@
+"""The screen: session, caches, picks and links, and the components that draw and return clicks."""

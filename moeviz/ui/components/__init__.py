@@ -1,0 +1,58 @@
+"""The parts of the screen that Streamlit has no widget for; each draws bytes and returns picks.
+
+Three small components without a build step: `strip` (the text), `grid` (heat on a canvas) and
+`wire` (tells the others what is selected, so that their bulk is never sent again for a click).
+Text from users reaches the page through `textContent` and canvas text only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from moeviz.ui.components.packet import packed
+from moeviz.ui.view import View
+
+_HERE = Path(__file__).parent
+
+
+def _component(name: str, styled: bool = True):
+    """The component whose files are `<name>.js` and `<name>.css`, with the common parts before."""
+    read = [(_HERE / f"{stem}.js").read_text("utf-8") for stem in ("common", name)]
+    css = [(_HERE / f"{stem}.css").read_text("utf-8") for stem in ("common", name) if styled]
+    return st.components.v2.component(
+        f"moeviz_{name}", html="<div class='root'></div>", css="\n".join(css), js="\n".join(read)
+    )
+
+
+_STRIP, _GRID, _WIRE = _component("strip"), _component("grid"), _component("wire", styled=False)
+
+
+def token_strip(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
+    """Draw the text; a click calls `on_pick`, see `picked`."""
+    _STRIP(data=picture, key=key, on_pick_change=on_pick)
+
+
+def heat_grid(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
+    """Draw a grid on a canvas; a click calls `on_pick`, see `picked`."""
+    _GRID(data=picture, key=key, on_pick_change=on_pick)
+
+
+def wire(view: View, step: int, visit: str) -> None:
+    """Tell every component of the page what is selected.
+
+    step: the last click this answers; a page that was clicked since keeps its own idea.
+    """
+    pick = {"row": view.row, "expert": view.expert, "token": view.token}
+    _WIRE(data={**pick, "step": step, "visit": visit}, key="wire")
+
+
+def picked(key: str) -> dict:
+    """What the last click on the component `key` chose; only valid in its callback."""
+    value = st.session_state[key].pick
+    return value if isinstance(value, dict) else {}
+
+
+__all__ = ["heat_grid", "packed", "picked", "token_strip", "wire"]

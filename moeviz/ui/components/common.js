@@ -1,0 +1,164 @@
+// Shared by every component: reading bytes, knowing the theme, tooltips, and the common pick.
+
+const KINDS = { Uint8Array, Uint16Array, Int16Array, Int32Array, Float32Array };
+
+// The picture in `bytes` as {meta, and one typed array per name}. Layout: packet.py.
+function unpack(bytes) {
+  const head = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+  const meta = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + head)));
+  const picture = { meta };
+  for (const [name, kind, at, length] of meta.arrays) {
+    const start = 4 + head + at;
+    const end = start + length * KINDS[kind].BYTES_PER_ELEMENT;
+    picture[name] = new KINDS[kind](bytes.slice(start, end).buffer); // slice: aligned copy
+  }
+  return picture;
+}
+
+// One selection for the whole page. Components listen, so a click shows before the server answers.
+const bus = (window.moevizBus ??= { pick: {}, step: 0, visit: "", ears: new Set() });
+
+function tell(pick) {
+  bus.pick = pick;
+  for (const ear of bus.ears) ear(pick);
+}
+
+function choose(component, change) {
+  bus.step += 1;
+  tell({ ...bus.pick, ...change });
+  component.setTriggerValue("pick", { ...change, step: bus.step });
+}
+
+// DOM by hand: text is only ever set as text.
+function el(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function refill(node, children) {
+  node.replaceChildren(...children.filter(Boolean));
+}
+
+// Colours of the theme in force, read where the component stands.
+function themeOf(node) {
+  const style = getComputedStyle(node);
+  const get = (name) => style.getPropertyValue(name).trim();
+  const ground = rgbOf(get("--st-background-color"));
+  return {
+    dark: luminance(ground) < 0.3,
+    text: get("--st-text-color") || "#222",
+    ground: get("--st-background-color") || "#fff",
+    card: get("--st-secondary-background-color") || "#fff",
+    accent: get("--st-primary-color") || "#36c",
+    line: get("--st-border-color") || "#ccc",
+    font: get("--st-font") || "sans-serif",
+  };
+}
+
+const probe = document.createElement("canvas").getContext("2d");
+function rgbOf(colour) {
+  probe.fillStyle = "#fff";
+  probe.fillStyle = colour || "#fff";
+  const hex = probe.fillStyle;
+  if (hex[0] === "#") return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+  return hex.match(/[\d.]+/g).slice(0, 3).map(Number);
+}
+
+function luminance([r, g, b]) {
+  const f = (c) => ((c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b);
+}
+
+// Black or white, whichever reads better on the colour.
+function inkOn(colour) {
+  const l = luminance(rgbOf(colour));
+  return (l + 0.05) / 0.055 > 1.02 / (l + 0.05) ? "#14171a" : "#ffffff";
+}
+
+const digits = (x, n = 3) => (Number.isFinite(x) ? (Math.abs(x) >= 100 ? x.toFixed(1) : x.toFixed(n)) : "–");
+const gateText = (x) => (Math.abs(x) >= 10 ? x.toFixed(0) : Math.abs(x) >= 1 ? x.toFixed(1) : x.toFixed(2).replace(/^(-?)0\./, "$1."));
+function percentText(x) {
+  const p = 100 * x;
+  return `${p >= 9.95 || p === 0 ? p.toFixed(0) : p >= 0.095 ? p.toFixed(1) : p.toFixed(2)} %`;
+}
+
+// A tooltip that stays inside the window. lines: [[text, className], ...]; rows: [[cell, ...], ...].
+function tipFor(root) {
+  let box = root.querySelector(".tip");
+  if (!box) {
+    box = el("div", "tip");
+    box.setAttribute("role", "status");
+    root.append(box);
+  }
+  return {
+    show(lines, table, rect) {
+      refill(box, [...lines.map(([text, kind]) => el("div", kind, text)), table && tableOf(table)]);
+      box.style.display = "block";
+      const { width, height } = box.getBoundingClientRect();
+      const left = Math.min(Math.max(8, rect.left + rect.width / 2 - width / 2), innerWidth - width - 8);
+      const below = rect.bottom + 8 + height < innerHeight;
+      box.style.left = `${left}px`;
+      box.style.top = `${below ? rect.bottom + 8 : Math.max(8, rect.top - height - 8)}px`;
+    },
+    hide: () => (box.style.display = "none"),
+  };
+}
+
+function tableOf({ head, rows }) {
+  const table = el("table");
+  const line = (cells, tag) => {
+    const tr = el("tr");
+    for (const cell of cells) tr.append(el(tag, "", cell));
+    return tr;
+  };
+  if (head) {
+    const thead = el("thead");
+    thead.append(line(head, "th"));
+    table.append(thead);
+  }
+  const body = el("tbody");
+  for (const cells of rows) body.append(line(cells, "td"));
+  table.append(body);
+  return table;
+}
+
+// A bar from the low to the high end of a scale, with its words.
+function scaleBar(colours, name, ends) {
+  const box = el("div", "scale");
+  if (name) box.append(el("span", "name", name));
+  const bar = el("span", "ramp");
+  bar.style.background = `linear-gradient(to right, ${colours.filter((_, i) => i % 7 === 0).join(",")})`;
+  box.append(el("span", "", ends[0]), bar);
+  if (ends.length === 3) {
+    box.replaceChild(rampWithMiddle(bar, ends[1]), bar);
+  }
+  box.append(el("span", "", ends[ends.length - 1]));
+  return box;
+}
+
+function rampWithMiddle(bar, word) {
+  const box = el("span", "middle");
+  box.append(bar.cloneNode(), el("span", "word", word));
+  return box;
+}
+
+// State of one mounted component, kept across calls; `listen` hears every pick.
+const instances = new WeakMap();
+function instanceOf(component, make) {
+  const { parentElement } = component;
+  let own = instances.get(parentElement);
+  if (!own) {
+    own = make(parentElement.querySelector(".root"));
+    instances.set(parentElement, own);
+    bus.ears.add(own.listen);
+  }
+  own.component = component;
+  return own;
+}
+
+function forget(own) {
+  bus.ears.delete(own.listen);
+  own.observer?.disconnect();
+}

@@ -1,0 +1,546 @@
+// Rows by experts on a canvas. Only the rows in view are drawn, so size costs nothing.
+
+const NONE = 65535;
+const TALLEST = 470;
+const SHOWN_ROWS = 500;
+
+function newGrid(root) {
+  const own = { root, cursor: null, sel: {} };
+  const card = el("section", "card");
+  own.headBox = el("div", "head");
+  own.facts = el("dl", "facts");
+  own.view = el("div", "view");
+  own.canvas = el("canvas");
+  own.spacer = el("div");
+  own.mini = el("canvas", "mini");
+  own.foot = el("div", "foot");
+  own.read = el("p", "read");
+  own.sheets = el("div");
+  own.said = el("div", "said");
+  own.said.setAttribute("aria-live", "polite");
+  own.view.append(own.canvas, own.spacer);
+  own.view.tabIndex = 0;
+  own.view.setAttribute("role", "application");
+  const plot = el("div", "plot");
+  plot.append(own.view, own.mini);
+  card.append(own.headBox, own.facts, plot, own.foot, own.read, own.sheets, own.said);
+  root.replaceChildren(card);
+  own.tip = tipFor(root);
+  own.listen = (pick) => select(own, pick);
+  own.observer = new ResizeObserver(() => own.picture && layOut(own));
+  own.observer.observe(plot);
+  listenToPointer(own);
+  listenToMini(own);
+  own.view.onkeydown = (event) => onKey(own, event);
+  own.view.onscroll = () => { own.tip.hide(); draw(own); };
+  return own;
+}
+
+export default function (component) {
+  const own = instanceOf(component, newGrid);
+  if (own.bytes !== component.data) {
+    own.bytes = component.data;
+    own.picture = unpack(component.data);
+    own.cursor = null;
+    own.overview = null;
+  }
+  own.theme = themeOf(own.root);
+  const { meta } = own.picture;
+  own.colours = own.theme.dark ? meta.dark : meta.light;
+  own.inks = own.colours.map(inkOn);
+  write(own);
+  layOut(own);
+  select(own, bus.pick);
+  Object.assign(own.root.dataset, { key: meta.key, rows: meta.rows.labels.length, columns: meta.columns, ...prefixed(meta.fixed) });
+  return () => forget(own);
+}
+
+const prefixed = (fixed) => Object.fromEntries(Object.entries(fixed).map(([k, v]) => [`fixed${k[0].toUpperCase()}${k.slice(1)}`, v]));
+
+// ---- words around the canvas
+
+function write(own) {
+  const { meta } = own.picture;
+  refill(own.headBox, [el("h3", "", meta.title), meta.token !== undefined && tokenChip(meta.token)]);
+  refill(own.facts, (meta.facts ?? []).map(factOf));
+  own.facts.hidden = !meta.facts;
+  own.read.textContent = meta.read;
+  own.view.setAttribute("aria-label", `${meta.title}: ${meta.rows.labels.length} rows of ${meta.columns} experts. Arrow keys move, Enter picks.`);
+  const marks = own.picture.experts && el("span", "chosen", "chosen");
+  const band = meta.bars && el("span", "band", "chance");
+  refill(own.foot, [scaleBar(own.colours, meta.cell.name, meta.ends), marks, band, el("span", "model", meta.model)]);
+  refill(own.sheets, sheetsOf(own));
+}
+
+function tokenChip(text) {
+  const chip = el("bdi", "token", text);
+  chip.dir = "auto";
+  return chip;
+}
+
+function factOf([name, value]) {
+  const row = el("div");
+  row.append(el("dt", "", name), el("dd", "", value));
+  return row;
+}
+
+function sheetsOf(own) {
+  const { meta, experts } = own.picture;
+  if (meta.choices) return [sheet("Chosen experts and gates", () => choicesTable(own), true)];
+  if (!experts) return [sheet("As a table", () => sharesTable(own), false)];
+  return [sheet("Load as a table", () => loadTable(own), false), sheet("Choices as a table", () => choicesTable(own), false)];
+}
+
+// A table made when it is first opened: thousands of rows cost nothing until asked for.
+function sheet(name, make, open) {
+  const box = el("details");
+  box.append(el("summary", "", name));
+  const fill = () => {
+    if (!box.open || box.querySelector(".sheet")) return;
+    const holder = el("div", "sheet");
+    holder.tabIndex = 0;
+    const { note, ...table } = make();
+    holder.append(tableOf(table));
+    box.append(holder);
+    if (note) box.append(el("p", "read", note));
+  };
+  box.ontoggle = fill;
+  box.open = open;
+  fill();
+  return box;
+}
+
+function choicesTable(own) {
+  const { meta, experts, gates, share } = own.picture;
+  const K = meta.chosen;
+  const labels = meta.rows.labels.slice(0, SHOWN_ROWS);
+  const rows = labels.map((label, r) => {
+    const cells = [];
+    for (let s = r * K; s < (r + 1) * K; s++) {
+      const part = share ? ` (${percentText(share[s])})` : "";
+      cells.push(experts[s] < 0 ? "none" : `${experts[s]}: ${digits(gates[s])}${part}`);
+    }
+    return meta.rows.kind === "token" ? [String(r + 1), label, ...cells] : [label, ...cells];
+  });
+  const slots = Array.from({ length: K }, (_, k) => `Choice ${k + 1}: gate`);
+  const head = meta.rows.kind === "token" ? ["#", meta.rows.name, ...slots] : [meta.rows.name, ...slots];
+  const left = meta.rows.labels.length - labels.length;
+  return { head, rows, note: left > 0 ? `The first ${SHOWN_ROWS} of ${meta.rows.labels.length} rows; the CSV has all.` : "" };
+}
+
+function loadTable(own) {
+  const { bars, meta } = own.picture;
+  const rows = [];
+  bars.forEach((x, e) => Number.isFinite(x) && rows.push([String(e), percentText(x), `${(x / meta.bars.even).toFixed(2)} ×`]));
+  return { head: ["Expert", "Share of assignments", "Against even"], rows };
+}
+
+function sharesTable(own) {
+  const { meta } = own.picture;
+  const rows = meta.rows.labels.map((label, r) => [label, ...Array.from({ length: meta.columns }, (_, c) => {
+    const v = valueAt(own, r, c);
+    return v === null ? "" : percentText(v);
+  })]);
+  return { head: [meta.rows.name, ...Array.from({ length: meta.columns }, (_, c) => String(c))], rows };
+}
+
+// ---- geometry
+
+function layOut(own) {
+  const { meta } = own.picture;
+  const R = meta.rows.labels.length;
+  const tokens = meta.rows.kind === "token";
+  const g = { rowHeight: tokens ? 21 : 24, head: meta.bars ? 112 : 22, font: `${own.theme.font}` };
+  const width = own.root.querySelector(".plot").clientWidth;
+  if (!width) return;
+  const full = g.head + R * g.rowHeight + 2;
+  g.height = Math.min(full, TALLEST);
+  own.mini.style.display = full > g.height * 1.4 ? "block" : "none";
+  const room = width - (own.mini.style.display === "block" ? 48 : 0);
+  g.gutter = gutterFor(own, tokens ? Math.min(130, room * 0.28) : 60);
+  g.cell = Math.max(5, Math.min(tokens ? 64 : 44, (room - g.gutter - 1) / meta.columns));
+  g.full = full;
+  g.wide = g.gutter + g.cell * meta.columns + 1;
+  g.width = Math.min(room, Math.max(g.wide, 60));
+  own.g = g;
+  const ratio = window.devicePixelRatio || 1;
+  own.canvas.width = Math.round(g.width * ratio);
+  own.canvas.height = Math.round(g.height * ratio);
+  Object.assign(own.canvas.style, { width: `${g.width}px`, height: `${g.height}px` });
+  Object.assign(own.view.style, { height: `${g.height + (g.wide > g.width + 1 ? 12 : 0)}px` });
+  Object.assign(own.spacer.style, { marginTop: `${-g.height}px`, width: `${g.wide}px`, height: `${full}px` });
+  Object.assign(own.root.dataset, { gutter: g.gutter, cell: g.cell, rowHeight: g.rowHeight, head: g.head });
+  draw(own);
+}
+
+function gutterFor(own, most) {
+  const ctx = own.canvas.getContext("2d");
+  ctx.font = `13px ${own.theme.font}`;
+  let widest = ctx.measureText(own.picture.meta.rows.name).width;
+  for (const label of own.picture.meta.rows.labels.slice(0, 400)) widest = Math.max(widest, ctx.measureText(label).width);
+  return Math.round(Math.min(most, widest) + 12);
+}
+
+function valueAt(own, r, c) {
+  const { meta, values } = own.picture;
+  const step = values[r * meta.columns + c];
+  return step === NONE ? null : meta.cell.low + (step / (NONE - 1)) * (meta.cell.high - meta.cell.low);
+}
+
+// Place of a cell's colour in the scale; against the even share, a doubling is a fixed step.
+function placeOf(own, r, c) {
+  const { meta, values, even } = own.picture;
+  const step = values[r * meta.columns + c];
+  if (step === NONE) return -1;
+  const t = even ? 0.5 + Math.log2(Math.max(valueAt(own, r, c) / even[r], 1e-6)) / 4 : step / (NONE - 1);
+  return Math.round(Math.min(1, Math.max(0, t)) * (own.colours.length - 1));
+}
+
+// ---- drawing
+
+function draw(own) {
+  const { g, canvas, view } = own;
+  if (!g) return;
+  const ctx = canvas.getContext("2d");
+  const ratio = window.devicePixelRatio || 1;
+  ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+  ctx.clearRect(0, 0, g.width, g.height);
+  const { scrollTop: top, scrollLeft: left } = view;
+  const first = Math.floor(top / g.rowHeight);
+  const last = Math.min(own.picture.meta.rows.labels.length - 1, Math.ceil((top + g.height - g.head) / g.rowHeight));
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(0, g.head, g.width, g.height - g.head);
+  ctx.clip();
+  ctx.translate(0, g.head - top);
+  for (let r = first; r <= last; r++) drawRow(own, ctx, r, left);
+  drawSelection(own, ctx, left);
+  ctx.restore();
+  drawHead(own, ctx, left);
+  drawMini(own);
+}
+
+const xOf = (g, c, left) => Math.round(g.gutter + c * g.cell - left);
+
+function drawRow(own, ctx, r, left) {
+  const { g, picture } = own;
+  const y = r * g.rowHeight;
+  const gap = g.cell >= 9 ? 1 : 0;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(g.gutter, y, g.width - g.gutter, g.rowHeight);
+  ctx.clip();
+  for (let c = 0; c < picture.meta.columns; c++) {
+    const x = xOf(g, c, left), next = xOf(g, c + 1, left);
+    const place = placeOf(own, r, c);
+    if (next < g.gutter || x > g.width || place < 0) continue;
+    ctx.fillStyle = own.colours[place];
+    ctx.fillRect(x, y, next - x - gap, g.rowHeight - 1);
+  }
+  if (picture.experts) drawChoices(own, ctx, r, left);
+  ctx.restore();
+  drawLabel(own, ctx, r);
+}
+
+function drawChoices(own, ctx, r, left) {
+  const { g, picture } = own;
+  const K = picture.meta.chosen;
+  const middle = r * g.rowHeight + (g.rowHeight - 1) / 2;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  ctx.font = `600 11px ${g.font}`;
+  for (let s = r * K; s < (r + 1) * K; s++) {
+    const e = picture.experts[s];
+    if (e < 0) continue;
+    const x = (xOf(g, e, left) + xOf(g, e + 1, left) - 1) / 2;
+    ctx.fillStyle = own.inks[placeOf(own, r, e)] ?? own.theme.text;
+    if (g.cell >= 27) ctx.fillText(gateText(picture.gates[s]), x, middle + 0.5);
+    else dot(ctx, x, middle, Math.max(1.4, Math.min(3.4, g.cell / 5)));
+  }
+}
+
+function dot(ctx, x, y, radius) {
+  ctx.beginPath();
+  ctx.arc(x, y, radius, 0, 2 * Math.PI);
+  ctx.fill();
+}
+
+function drawLabel(own, ctx, r) {
+  const { g, picture, sel } = own;
+  const label = picture.meta.rows.labels[r];
+  ctx.fillStyle = own.theme.text;
+  ctx.globalAlpha = r === sel.row ? 1 : 0.78;
+  ctx.font = `${r === sel.row ? 700 : 400} 13px ${g.font}`;
+  ctx.textAlign = "right";
+  ctx.textBaseline = "middle";
+  ctx.direction = "ltr";
+  ctx.fillText(fitted(ctx, label, g.gutter - 10), g.gutter - 8, r * g.rowHeight + g.rowHeight / 2);
+  ctx.globalAlpha = 1;
+}
+
+function fitted(ctx, label, room) {
+  if (ctx.measureText(label).width <= room) return label;
+  const letters = Array.from(label);
+  while (letters.length > 1 && ctx.measureText(`${letters.join("")}…`).width > room) letters.pop();
+  return `${letters.join("")}…`;
+}
+
+function drawSelection(own, ctx, left) {
+  const { g, sel, picture } = own;
+  const R = picture.meta.rows.labels.length;
+  ctx.strokeStyle = own.theme.text;
+  const box = (r, c0, c1, width, rows = 1) => {
+    ctx.lineWidth = width;
+    const x = xOf(g, c0, left);
+    ctx.strokeRect(x - 0.5, r * g.rowHeight - 0.5, xOf(g, c1, left) - x, rows * g.rowHeight);
+  };
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(g.gutter - 2, -2, g.width, R * g.rowHeight + 4);
+  ctx.clip();
+  if (sel.row >= 0) box(sel.row, 0, picture.meta.columns, 1.5);
+  if (sel.column >= 0) box(0, sel.column, sel.column + 1, 1.5, R);
+  if (sel.cell) box(sel.cell[0], sel.cell[1], sel.cell[1] + 1, 2.5);
+  ctx.strokeStyle = own.theme.accent;
+  if (own.cursor && document.activeElement && own.view.matches(":focus")) box(own.cursor[0], own.cursor[1], own.cursor[1] + 1, 2.5);
+  ctx.restore();
+}
+
+function drawHead(own, ctx, left) {
+  const { g, picture, sel } = own;
+  const { columns, bars } = picture.meta;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(g.gutter - 1, 0, g.width - g.gutter + 1, g.head);
+  ctx.clip();
+  if (bars) drawBars(own, ctx, left);
+  const every = [1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64].find((n) => n * g.cell >= 21) ?? 64;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  const shown = (c) => c % every === 0 || c === sel.column;
+  for (let c = 0; c < columns; c++) {
+    if (!shown(c)) continue;
+    ctx.font = `${c === sel.column ? 700 : 400} 12px ${g.font}`;
+    ctx.globalAlpha = c === sel.column ? 1 : 0.72;
+    ctx.fillStyle = own.theme.text;
+    ctx.fillText(String(c), (xOf(g, c, left) + xOf(g, c + 1, left) - 1) / 2, g.head - 10);
+  }
+  ctx.restore();
+  ctx.globalAlpha = 0.72;
+  ctx.fillStyle = own.theme.text;
+  ctx.font = `12px ${g.font}`;
+  ctx.textAlign = "right";
+  ctx.textBaseline = "middle";
+  ctx.fillText("Expert", g.gutter - 8, g.head - 10);
+  ctx.globalAlpha = 1;
+}
+
+// The layer's load over the same columns as the grid; the grey band is chance.
+function drawBars(own, ctx, left) {
+  const { g, picture, sel, theme } = own;
+  const { low, high } = picture.meta.bars;
+  const base = g.head - 24, tall = base - 16;
+  const top = Math.max(high, ...picture.bars.filter(Number.isFinite));
+  const y = (share) => base - (share / top) * tall;
+  ctx.fillStyle = theme.text;
+  ctx.globalAlpha = 0.14;
+  ctx.fillRect(g.gutter - left, y(high), g.cell * picture.meta.columns, Math.max(1, y(low) - y(high)));
+  picture.bars.forEach((share, c) => {
+    const x = xOf(g, c, left), wide = xOf(g, c + 1, left) - x - (g.cell >= 9 ? 1 : 0);
+    const inset = g.cell >= 20 ? Math.round(wide * 0.16) : 0;
+    ctx.globalAlpha = share >= low && share <= high ? 0.55 : 1;
+    ctx.fillStyle = own.colours[Math.round(own.colours.length * (theme.dark ? 0.72 : 0.76))];
+    if (c === sel.column) ctx.fillStyle = theme.text;
+    if (Number.isFinite(share)) ctx.fillRect(x + inset, y(share), wide - 2 * inset, Math.max(base - y(share), share > 0 ? 1 : 0));
+  });
+  labelBars(own, ctx, left, y);
+}
+
+function labelBars(own, ctx, left, y) {
+  const { g, picture, theme } = own;
+  ctx.globalAlpha = 0.85;
+  ctx.fillStyle = theme.text;
+  ctx.font = `11px ${g.font}`;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "bottom";
+  picture.bars.forEach((share, c) => {
+    if (g.cell < 23 || !(share >= 0.005)) return;
+    ctx.fillText(percentText(share).replace(/\.\d/, "").replace(" %", "%"), (xOf(g, c, left) + xOf(g, c + 1, left)) / 2, y(share) - 2);
+  });
+  ctx.globalAlpha = 1;
+}
+
+// All rows at once, small, with a frame around those in view; drag it to move.
+function drawMini(own) {
+  const { g, mini, picture } = own;
+  if (mini.style.display === "none") return;
+  const { columns, rows } = picture.meta;
+  const R = rows.labels.length, ratio = window.devicePixelRatio || 1;
+  own.overview ??= wholeImage(own, R, columns);
+  if (own.overview.dark !== own.theme.dark) own.overview = wholeImage(own, R, columns);
+  mini.width = 40 * ratio;
+  mini.height = g.height * ratio;
+  mini.style.height = `${g.height}px`;
+  const ctx = mini.getContext("2d");
+  ctx.imageSmoothingEnabled = R > mini.height;
+  ctx.drawImage(own.overview.image, 0, 0, mini.width, mini.height);
+  const seen = (g.height - g.head) / (R * g.rowHeight);
+  const at = own.view.scrollTop / (R * g.rowHeight);
+  ctx.strokeStyle = own.theme.text;
+  ctx.lineWidth = 2 * ratio;
+  ctx.strokeRect(ratio, at * mini.height + ratio, mini.width - 2 * ratio, Math.max(8, seen * mini.height - 2 * ratio));
+}
+
+function wholeImage(own, R, columns) {
+  const image = document.createElement("canvas");
+  [image.width, image.height] = [columns, R];
+  const ctx = image.getContext("2d");
+  const data = ctx.createImageData(columns, R);
+  const rgb = own.colours.map(rgbOf);
+  for (let i = 0; i < R * columns; i++) {
+    const place = placeOf(own, Math.floor(i / columns), i % columns);
+    if (place >= 0) data.data.set([...rgb[place], 255], 4 * i);
+  }
+  ctx.putImageData(data, 0, 0);
+  return { image, dark: own.theme.dark };
+}
+
+// ---- selection and pointer
+
+function select(own, pick) {
+  if (!own.picture) return;
+  const { rows } = own.picture.meta;
+  const before = own.sel.row;
+  if (rows.kind === "token") {
+    own.sel = { row: pick.token ?? -1, column: pick.expert ?? -1 };
+    if (own.sel.row !== before) reveal(own, own.sel.row);
+  } else {
+    const row = pick.row ?? -1;
+    own.sel = { row, column: -1, cell: row >= 0 && pick.expert != null ? [row, pick.expert] : null };
+  }
+  draw(own);
+}
+
+function reveal(own, row) {
+  const { g, view } = own;
+  if (!g || row < 0) return;
+  const y = row * g.rowHeight, room = g.height - g.head;
+  if (y < view.scrollTop || y + g.rowHeight > view.scrollTop + room) view.scrollTop = Math.max(0, y - room / 2);
+}
+
+// What is under the pointer: {row, column}; row -1 is the head, column -1 the labels.
+function under(own, event) {
+  const { g, view } = own;
+  const box = view.getBoundingClientRect();
+  const x = event.clientX - box.left, y = event.clientY - box.top;
+  const column = x < g.gutter ? -1 : Math.floor((x - g.gutter + view.scrollLeft) / g.cell);
+  const row = y < g.head ? -1 : Math.floor((y - g.head + view.scrollTop) / g.rowHeight);
+  const { meta } = own.picture;
+  return column < meta.columns && row < meta.rows.labels.length ? { row, column } : null;
+}
+
+function rectOf(own, { row, column }) {
+  const { g, view } = own;
+  const box = view.getBoundingClientRect();
+  const left = box.left + (column < 0 ? 0 : g.gutter + column * g.cell - view.scrollLeft);
+  const width = column < 0 ? g.gutter : g.cell;
+  const top = row < 0 ? box.top : box.top + g.head + row * g.rowHeight - view.scrollTop;
+  const height = row < 0 ? g.head : g.rowHeight;
+  return { left, width, top, bottom: top + height };
+}
+
+function listenToPointer(own) {
+  own.view.onmousemove = (event) => {
+    const cell = under(own, event);
+    if (cell) explain(own, cell);
+    else own.tip.hide();
+  };
+  own.view.onmouseleave = () => own.tip.hide();
+  own.view.onblur = () => { own.tip.hide(); draw(own); };
+  own.view.onclick = (event) => {
+    const cell = under(own, event);
+    if (cell) take(own, cell);
+  };
+}
+
+function take(own, { row, column }) {
+  const { rows } = own.picture.meta;
+  const change = {};
+  if (row >= 0 && rows.kind === "token") change.token = row;
+  if (row >= 0 && rows.kind === "layer") change.row = row;
+  if (column >= 0) change.expert = column;
+  if (row < 0 && rows.kind === "layer") return;
+  if (row < 0 && column >= 0 && bus.pick.expert === column) change.expert = null; // again: let go
+  if (Object.keys(change).length) choose(own.component, change);
+}
+
+function explain(own, cell) {
+  const lines = wordsFor(own, cell);
+  if (lines.length) own.tip.show(lines, null, rectOf(own, cell));
+  else own.tip.hide();
+}
+
+function wordsFor(own, { row, column }) {
+  const { meta, bars } = own.picture;
+  if (row < 0 && column < 0) return [];
+  if (row < 0) {
+    if (!meta.bars) return [[`Expert ${column}`, "title"]];
+    const { low, high, even } = meta.bars;
+    return [[`Expert ${column}`, "title"], [`${percentText(bars[column])} of the layer's assignments`, ""], [`even ${percentText(even)}, chance ${percentText(low)} to ${percentText(high)}`, "soft"]];
+  }
+  const label = meta.rows.labels[row];
+  const title = meta.rows.kind === "token" ? label : `Layer ${label}`;
+  if (column < 0) return [[title, "title"], ...(meta.rows.kind === "token" ? [[`token ${row + 1}`, "soft"]] : [])];
+  return [[title, "title"], [placeWords(meta, row, column), "soft"], [valueWords(own, row, column), ""], ...choiceWords(own, row, column)];
+}
+
+function placeWords(meta, row, column) {
+  return meta.rows.kind === "token" ? `token ${row + 1}, layer ${meta.fixed.layer}, expert ${column}` : `expert ${column}`;
+}
+
+function valueWords(own, row, column) {
+  const { meta, even } = own.picture;
+  const v = valueAt(own, row, column);
+  if (v === null) return "no such expert in this layer";
+  const words = `${meta.cell.name}: ${meta.cell.unit === "%" ? percentText(v) : digits(v)}`;
+  return even ? `${words}, ${(v / even[row]).toFixed(2)} × even` : words;
+}
+
+function choiceWords(own, row, column) {
+  const { meta, experts, gates } = own.picture;
+  if (!experts) return [];
+  for (let k = 0; k < meta.chosen; k++) {
+    if (experts[row * meta.chosen + k] === column) return [[`choice ${k + 1}, gate ${digits(gates[row * meta.chosen + k])}`, ""]];
+  }
+  return [["not chosen", "soft"]];
+}
+
+function listenToMini(own) {
+  const go = (event) => {
+    const box = own.mini.getBoundingClientRect();
+    const room = own.g.height - own.g.head;
+    own.view.scrollTop = ((event.clientY - box.top) / box.height) * (own.g.full - own.g.head) - room / 2;
+  };
+  own.mini.onpointerdown = (event) => { own.mini.setPointerCapture(event.pointerId); go(event); };
+  own.mini.onpointermove = (event) => event.buttons && go(event);
+}
+
+const MOVES = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1], PageDown: [20, 0], PageUp: [-20, 0], Home: [0, -1e6], End: [0, 1e6] };
+
+function onKey(own, event) {
+  const { meta } = own.picture;
+  const at = own.cursor ?? [Math.max(0, own.sel.row ?? 0), Math.max(0, own.sel.column ?? 0)];
+  if (event.key === "Enter" || event.key === " ") {
+    take(own, { row: at[0], column: at[1] });
+  } else if (MOVES[event.key]) {
+    const [dr, dc] = MOVES[event.key];
+    const within = (x, n) => Math.min(n - 1, Math.max(0, x));
+    own.cursor = own.cursor ? [within(at[0] + dr, meta.rows.labels.length), within(at[1] + dc, meta.columns)] : at;
+    reveal(own, own.cursor[0]);
+    draw(own);
+    const cell = { row: own.cursor[0], column: own.cursor[1] };
+    explain(own, cell);
+    own.said.textContent = wordsFor(own, cell).map(([words]) => words).join(", ");
+  } else return;
+  event.preventDefault();
+}

@@ -1,0 +1,248 @@
+// The text, token by token. Rebuilt when the text changes, recoloured when only the layer does.
+
+const SIGNS = { "\t": "⇥\t", "\r": "␍", "\u00a0": "⍽" };
+const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g;
+
+function newStrip(root) {
+  const own = { root, spans: [], at: 0, key: "" };
+  own.strip = el("div", "strip");
+  own.strip.setAttribute("role", "listbox");
+  own.title = el("h3", "", "The text");
+  own.foot = el("div", "foot");
+  own.read = el("p", "read");
+  const card = el("section", "card");
+  card.append(own.title, own.strip, own.foot, own.read);
+  root.replaceChildren(card);
+  own.tip = tipFor(root);
+  own.listen = (pick) => mark(own, pick);
+  listenToPointer(own);
+  own.strip.onkeydown = (event) => onKey(own, event);
+  own.strip.onscroll = () => own.tip.hide();
+  return own;
+}
+
+export default function (component) {
+  const own = instanceOf(component, newStrip);
+  if (own.bytes !== component.data) {
+    own.bytes = component.data;
+    own.picture = unpack(component.data);
+  }
+  const { meta } = own.picture;
+  if (own.key !== meta.key) build(own);
+  paint(own);
+  own.key = meta.key;
+  Object.assign(own.root.dataset, { key: meta.key, layer: meta.layer, colour: meta.colour });
+  mark(own, bus.pick);
+  return () => forget(own);
+}
+
+// One <div dir="auto"> per line of text, so that each line finds its own direction.
+function build(own) {
+  const { meta, count } = own.picture;
+  const special = new Set(meta.special);
+  const lines = [el("div")];
+  own.spans = meta.units.map(() => []);
+  meta.units.forEach((text, i) => {
+    const pieces = special.has(i) ? [text] : text.split("\n");
+    pieces.forEach((piece, p) => {
+      const last = p === pieces.length - 1;
+      const span = piece || !last ? spanFor(own, i, piece, count[i] > 0, special.has(i), !last) : null;
+      if (span) lines.at(-1).append(span);
+      if (!last) lines.push(el("div"));
+    });
+  });
+  for (const line of lines) line.dir = "auto";
+  own.strip.classList.toggle("code", looksLikeCode(meta.units.join("")));
+  own.strip.replaceChildren(...lines);
+  own.strip.scrollTop = 0;
+  own.strip.setAttribute("aria-label", `The text in ${meta.units.length} tokens`);
+  own.at = 0;
+}
+
+// Indented lines or several lines ending in code punctuation: columns matter, so a fixed width.
+function looksLikeCode(text) {
+  const lines = text.split("\n");
+  return lines.length > 2 && lines.filter((l) => /^(\s{2,}|\t)\S|[{};:]$/.test(l)).length >= lines.length / 2;
+}
+
+function spanFor(own, i, piece, owned, special, breaks) {
+  const span = el("span", owned ? "t" : "gap");
+  if (special) span.classList.add("mark");
+  const lone = /^ +$/.test(piece);
+  const shown = piece
+    .replace(/[\t\r\u00a0]/g, (c) => SIGNS[c])
+    .replace(CONTROL, (c) => String.fromCharCode(c === "\u007f" ? 0x2421 : 0x2400 + c.charCodeAt(0)));
+  span.append(lone ? el("span", "sign", "·".repeat(piece.length)) : shown);
+  if (breaks) span.append(el("span", "sign", "↵"));
+  if (owned) {
+    span.dataset.unit = i;
+    span.dataset.token = own.picture.first[i];
+    span.setAttribute("role", "option");
+    span.tabIndex = -1;
+    own.spans[i].push(span);
+  }
+  return span;
+}
+
+function paint(own) {
+  const { meta, shade } = own.picture;
+  own.theme = themeOf(own.root);
+  own.colours = own.theme.dark ? meta.dark : meta.light;
+  own.inks = own.colours.map(inkOn);
+  own.spans.forEach((spans, i) => {
+    for (const span of spans) {
+      span.style.background = own.colours[shade[i]] ?? "";
+      span.style.color = own.inks[shade[i]] ?? "";
+    }
+  });
+  const model = el("span", "model", `${meta.model}, layer ${meta.layer}`);
+  refill(own.foot, [meta.kind === "expert" ? chips(own) : scaleBar(own.colours, meta.legend, meta.ends), model]);
+  own.read.textContent = meta.read;
+}
+
+function chips(own) {
+  const { meta } = own.picture;
+  const box = el("div", "chips");
+  box.append(el("span", "name", meta.legend));
+  for (const { expert, place, share } of meta.chips) {
+    const chip = el("button", "chip");
+    chip.append(el("b", "", String(expert)), share);
+    chip.dataset.expert = expert;
+    chip.title = `Expert ${expert} is first choice of ${share} of the tokens`;
+    chip.setAttribute("aria-label", chip.title);
+    chip.style.background = own.colours[place] ?? "transparent";
+    chip.style.color = own.inks[place] ?? own.theme.text;
+    chip.onmouseenter = chip.onfocus = () => light(own, expert);
+    chip.onmouseleave = chip.onblur = () => light(own, null);
+    chip.onclick = () => choose(own.component, { expert: bus.pick.expert === expert ? null : expert });
+    box.append(chip);
+  }
+  if (meta.more) box.append(el("span", "", meta.more));
+  return box;
+}
+
+function light(own, expert) {
+  own.strip.classList.toggle("dimmed", expert !== null);
+  own.spans.forEach((spans, i) => {
+    const lit = expert !== null && own.picture.value[own.picture.first[i]] === expert;
+    for (const span of spans) span.classList.toggle("lit", lit);
+  });
+}
+
+// Show the selection: the token outlined, the tokens of the selected expert underlined.
+function mark(own, pick) {
+  if (!own.picture) return;
+  const { meta, first, count, experts } = own.picture;
+  const K = meta.chosen;
+  own.spans.forEach((spans, i) => {
+    const on = pick.token != null && pick.token >= first[i] && pick.token < first[i] + count[i];
+    let mine = false;
+    for (let s = first[i] * K; s < (first[i] + count[i]) * K && pick.expert != null; s++) mine ||= experts[s] === pick.expert;
+    for (const span of spans) {
+      span.classList.toggle("on", on);
+      span.classList.toggle("mine", mine);
+      span.setAttribute("aria-selected", String(on));
+    }
+    if (on) own.at = i;
+  });
+  rove(own, own.at);
+  for (const chip of own.foot.querySelectorAll(".chip")) {
+    chip.classList.toggle("on", Number(chip.dataset.expert) === pick.expert);
+  }
+}
+
+// Exactly one token can be reached with Tab; arrows move from there.
+function rove(own, i) {
+  own.roving?.forEach((span) => (span.tabIndex = -1));
+  own.roving = own.spans[i]?.length ? own.spans[i] : own.spans.find((s) => s.length) ?? [];
+  if (own.roving[0]) own.roving[0].tabIndex = 0;
+}
+
+function listenToPointer(own) {
+  const unitOf = (event) => event.target.closest?.(".t")?.dataset.unit;
+  own.strip.onmouseover = own.strip.onfocusin = (event) => {
+    const unit = unitOf(event);
+    if (unit === undefined) own.tip.hide();
+    else hover(own, Number(unit), event.target.closest(".t"));
+  };
+  own.strip.onmouseleave = own.strip.onfocusout = () => own.tip.hide();
+  own.strip.addEventListener("focusin", own.strip.onfocusin);
+  own.strip.addEventListener("focusout", own.strip.onfocusout);
+  own.strip.onclick = (event) => {
+    const unit = unitOf(event);
+    if (unit !== undefined) take(own, Number(unit));
+  };
+}
+
+function take(own, unit) {
+  own.at = unit;
+  choose(own.component, { token: own.picture.first[unit] });
+}
+
+function hover(own, i, span) {
+  const { meta, first, count, value } = own.picture;
+  const t = first[i];
+  const which = count[i] > 1 ? `tokens ${t + 1} to ${t + count[i]}, pieces of one character` : `token ${t + 1}, id ${own.picture.ids[t]}`;
+  const lines = [[meta.units[i].replaceAll("\n", "↵").replaceAll("\t", "⇥").replaceAll(" ", "·"), "title"], [`${which}, layer ${meta.layer}`, "soft"]];
+  if (meta.kind === "value") lines.push([`${meta.legend}: ${digits(value[t])}`, ""]);
+  own.tip.show(lines, routes(own, t, count[i]), span.getClientRects()[0] ?? span.getBoundingClientRect());
+}
+
+// Experts, gates and probabilities of a unit's tokens, one line each.
+function routes(own, t, count) {
+  const { meta, experts, gates, probability } = own.picture;
+  const rows = [];
+  for (let s = t * meta.chosen; s < Math.min(t + count, t + 4) * meta.chosen; s++) {
+    if (experts[s] < 0) continue;
+    const cells = [`expert ${experts[s]}`, digits(gates[s])];
+    rows.push(probability ? [...cells, percentText(probability[s])] : cells);
+  }
+  if (!rows.length) return { rows: [["no expert took it"]] };
+  return { head: ["chosen", "gate", ...(probability ? ["probability"] : [])], rows };
+}
+
+function onKey(own, event) {
+  const unit = event.target.closest?.(".t")?.dataset.unit;
+  if (unit === undefined) return;
+  const i = Number(unit);
+  if (event.key === "Enter" || event.key === " ") {
+    take(own, i);
+  } else {
+    const next = stepFrom(own, i, event.key, event.target.closest("div[dir]"));
+    if (next === undefined) return;
+    rove(own, next);
+    own.spans[next][0].focus();
+  }
+  event.preventDefault();
+}
+
+function stepFrom(own, i, key, line) {
+  const rtl = getComputedStyle(line).direction === "rtl";
+  const seek = (from, by) => {
+    for (let j = from; j >= 0 && j < own.spans.length; j += by) if (own.spans[j].length) return j;
+    return i;
+  };
+  if (key === "ArrowRight") return seek(i + (rtl ? -1 : 1), rtl ? -1 : 1);
+  if (key === "ArrowLeft") return seek(i + (rtl ? 1 : -1), rtl ? 1 : -1);
+  if (key === "Home") return seek(0, 1);
+  if (key === "End") return seek(own.spans.length - 1, -1);
+  if (key === "ArrowDown" || key === "ArrowUp") return nearest(own, i, key === "ArrowDown" ? 1 : -1);
+  return undefined;
+}
+
+// The token of the next line up or down that stands closest above or below.
+function nearest(own, i, by) {
+  const from = own.spans[i][0].getBoundingClientRect();
+  const middle = from.left + from.width / 2;
+  let best = i, gap = Infinity, line = null;
+  for (let j = i + by; j >= 0 && j < own.spans.length; j += by) {
+    if (!own.spans[j].length) continue;
+    const box = own.spans[j][0].getBoundingClientRect();
+    if (Math.abs(box.top - from.top) < 8) continue;
+    line ??= box.top;
+    if (Math.abs(box.top - line) > 8) break;
+    const off = Math.abs(box.left + box.width / 2 - middle);
+    if (off < gap) [best, gap] = [j, off];
+  }
+  return best;
+}

@@ -1,0 +1,116 @@
+"""What one visitor asked for, and the models that all visitors share.
+
+A visitor's text and traces live in that visitor's session and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from moeviz.trace import MoevizError, RoutingTrace
+from moeviz.ui.examples import MIXED as FIRST_TEXT
+
+if TYPE_CHECKING:
+    from moeviz.models import LoadedModel
+
+LONGEST_TEXT = 2_000_000
+"""Characters we hand to a tokenizer; beyond it a paste is a mistake, not a text."""
+
+
+def default_model() -> str:
+    """The model a visit starts with: the demo, or what MOEVIZ_MODEL names."""
+    return os.environ.get("MOEVIZ_MODEL", "demo")
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def loaded(name: str) -> LoadedModel:
+    """The model `name`, loaded once for all visitors; two at most are kept."""
+    from moeviz.models import load_model  # late: torch takes seconds
+
+    return load_model(name)
+
+
+def text_trace(model: str, text: str) -> RoutingTrace:
+    """What `model` does with `text`; the same pair is traced once in a session."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return _traced(model, digest, text)
+
+
+@st.cache_resource(max_entries=12, scope="session", show_spinner=False)
+def _traced(model: str, digest: str, _text: str) -> RoutingTrace:
+    from moeviz.models import trace_text  # late: torch takes seconds
+
+    return trace_text(loaded(model), _text, truncate=True)
+
+
+@st.cache_resource(max_entries=96, scope="session", show_spinner=False)
+def drawn(kind: str, key: str, options: tuple, _make: Callable[[], bytes]) -> bytes:
+    """The picture `kind` of the trace `key` under `options`, made once in a session."""
+    return _make()
+
+
+def asked() -> tuple[str, str]:
+    """(model, text) the visitor wants to see."""
+    state = st.session_state
+    return state.setdefault("asked_model", default_model()), state.setdefault("asked_text", FIRST_TEXT)
+
+
+def ask(model: str | None = None, text: str | None = None) -> None:
+    """Note a new wish; it is tried when the page runs next."""
+    old_model, old_text = asked()
+    st.session_state["asked_model"] = old_model if model is None else model
+    st.session_state["asked_text"] = old_text if text is None else text
+
+
+def shown_trace() -> tuple[RoutingTrace | None, str]:
+    """The trace to show and a sentence of trouble, "" for none.
+
+    A wish that fails leaves what was shown before in place.
+    """
+    wish, state = asked(), st.session_state
+    shown = state.get("shown")
+    if wish == shown:
+        return text_trace(*shown), state.get("trouble", "")
+    try:
+        check_text(wish[1])
+        trace = text_trace(*wish)
+        state["shown"], state["trouble"] = wish, ""
+        return trace, ""
+    except MoevizError as error:
+        state["trouble"] = str(error)
+    if shown is None:
+        return None, state["trouble"]
+    state["asked_model"], state["asked_text"] = shown
+    return text_trace(*shown), state["trouble"]
+
+
+def check_text(text: str) -> None:
+    """Raises MoevizError for what is no text: nothing at all, half characters, or binary data."""
+    if not text.strip():
+        raise MoevizError("There is no text yet. Type or paste some, or pick an example.")
+    if len(text) > LONGEST_TEXT:
+        raise MoevizError(
+            f"The text has {len(text):,} characters; paste at most {LONGEST_TEXT:,} at a time."
+        )
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise MoevizError(
+            "The text holds half a character (a lone surrogate), which no tokenizer can read. "
+            "Copy it again from its source, or delete the broken sign."
+        )
+    control = sum(1 for c in text if (ord(c) < 32 and c not in "\t\n\r\f") or ord(c) == 127)
+    if control > max(2, 0.05 * len(text)):
+        raise MoevizError(
+            f"This looks like binary data rather than text: {control:,} of {len(text):,} "
+            "characters are control codes. Paste text instead."
+        )
+
+
+def visit() -> str:
+    """A name for this visit, the same until the page is loaded anew."""
+    return st.session_state.setdefault("visit", secrets.token_hex(4))
