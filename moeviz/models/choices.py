@@ -125,24 +125,26 @@ def _argument(site: Site, call: Call, place: int) -> Tensor:
 
 
 def _logits(site: Site, call: Call, rows: int, gates: Tensor) -> Tensor | None:
-    """[T, E] router logits: the widest float tensor of the router's output that is not the gates.
+    """[T, E] router logits: of the router's output the tensor that has a column per expert.
 
-    Chosen by shape, since its place in the tuple differs between architectures and releases.
+    Chosen by shape, since its place in the tuple differs between architectures and releases: the
+    narrowest that is wide enough (a router may have classes that are no experts).
     """
     if site.kind == "product-key":
         return _product_scores(site, call, rows)
-    found = None
-    for tensor in _tensors(call.router_output):
-        if not tensor.is_floating_point() or tensor.dim() < 2 or tensor.numel() == 0:
-            continue
-        flat = tensor.reshape(-1, tensor.shape[-1])
-        if len(flat) != rows or flat.data_ptr() == gates.data_ptr() and flat.shape == gates.shape:
-            continue
-        if site.kind == "scored" and tensor is call.router_output[0]:
-            continue
-        if found is None or flat.shape[-1] > found.shape[-1]:
-            found = flat
-    return found if found is not None and found.shape[-1] >= gates.shape[-1] else None
+    passed_on = [id(value) for value in (*call.args, *call.kwargs.values())]
+    tensors = [tensor for tensor in _tensors(call.router_output) if id(tensor) not in passed_on]
+    if site.kind == "scored":
+        tensors = tensors[1:]  # the first holds the gates, as wide as the logits
+    least = expert_count(site) or gates.shape[-1] + 1
+    wide = [
+        tensor.reshape(rows, -1)
+        for tensor in tensors
+        if tensor.is_floating_point()
+        and tensor.shape[-1] >= least
+        and tensor.numel() == rows * tensor.shape[-1]
+    ]
+    return min(wide, key=lambda tensor: tensor.shape[-1], default=None)
 
 
 def _tensors(value: Any) -> list[Tensor]:

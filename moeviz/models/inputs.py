@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -77,7 +79,7 @@ def cut(tokens: Tokens, count: int) -> Tokens:
     )
 
 
-def model_inputs(network: nn.Module, ids: np.ndarray | list[int]) -> dict[str, torch.Tensor]:
+def model_inputs(network: nn.Module, ids: np.ndarray | list[int]) -> dict[str, Any]:
     """What `network` is called with for one text of these ids.
 
     An encoder–decoder reads the text in its encoder, and again in its decoder after the start
@@ -85,14 +87,14 @@ def model_inputs(network: nn.Module, ids: np.ndarray | list[int]) -> dict[str, t
     """
     device = _input_device(network)
     row = torch.as_tensor(np.asarray(ids, np.int64)[None], device=device)
-    inputs = {"input_ids": row, "attention_mask": torch.ones_like(row)}
+    inputs = {"input_ids": row, "attention_mask": torch.ones_like(row), "use_cache": False}
     if network.config.is_encoder_decoder:
         start = torch.full((1, 1), _decoder_start(network), device=device)
         inputs["decoder_input_ids"] = torch.cat([start, row], dim=1)
     return inputs
 
 
-def probe_inputs(network: nn.Module, tokenizer, count: int) -> dict[str, torch.Tensor]:
+def probe_inputs(network: nn.Module, tokenizer, count: int) -> dict[str, Any]:
     """Inputs of `count` different tokens, the same at every load."""
     size = network.get_input_embeddings().num_embeddings
     if tokenizer is not None:

@@ -28,7 +28,8 @@ class SiteTraits:
     """What the probe found out about one routed layer.
 
     experts, chosen: E and K. has_logits: the router shows them; probabilities: what it shows is
-    softmax output already. follows_logits: the choice is the top-K of the logits.
+    softmax output already. follows_logits: the choice is the top-K of the logits;
+    follows_scores: it is the top-K of the scores that the router ranked (bias, groups).
     scoring, renormalised, scale: how gates follow from logits. after: the constant by which the
     block multiplies the sum of its experts, and so each gate.
     """
@@ -38,6 +39,7 @@ class SiteTraits:
     has_logits: bool
     probabilities: bool
     follows_logits: bool
+    follows_scores: bool
     scoring: str
     renormalised: bool
     scale: float
@@ -46,7 +48,8 @@ class SiteTraits:
 
 @dataclass(frozen=True)
 class Probed:
-    """sites: the layers that text reaches; traits: by site name; routers: facts for each stack."""
+    """sites: the layers that the text's tokens run through, in the order they run; traits: by site
+    name; routers: facts for each stack."""
 
     sites: tuple[Site, ...]
     traits: dict[str, SiteTraits]
@@ -55,8 +58,10 @@ class Probed:
 
     @property
     def spied(self) -> frozenset[str]:
-        """Sites whose selection score must be recorded, as the logits do not explain the choice."""
-        return frozenset(n for n, t in self.traits.items() if not t.follows_logits)
+        """Sites whose selection score is worth recording: it explains what the logits do not."""
+        return frozenset(
+            n for n, t in self.traits.items() if t.follows_scores and not t.follows_logits
+        )
 
 
 def probe(network: nn.Module, tokenizer, sites: tuple[Site, ...]) -> Probed:
@@ -68,25 +73,24 @@ def probe(network: nn.Module, tokenizer, sites: tuple[Site, ...]) -> Probed:
     with Replay(sites) as replay:
         _, step = run_once(network, sites, inputs, spied=[site.name for site in sites])
     heard = {site: choice for site, choice in zip(sites, step, strict=True) if choice}
-    if not heard:
-        raise CaptureError(
-            f"{type(network).__name__} has {len(sites)} routed layers, but none of them ran on "
-            "text alone."
-        )
+    _check_heard(network, sites, heard, replay)
+    reading = {s: c for s, c in heard.items() if len(c.ids) == _rows(s, inputs)}
+    kept = tuple(sorted(reading, key=replay.order))
     traits = {
-        site.name: site_traits(site, choice, factor_after_experts(site, replay))
-        for site, choice in heard.items()
+        site.name: site_traits(site, reading[site], factor_after_experts(site, replay))
+        for site in kept
     }
-    kept = tuple(heard)
     routers = {
         stack: router_spec(network, [s for s in kept if s.stack == stack], traits)
         for stack in sorted({site.stack for site in kept})
     }
     warnings = [
-        *_silent_sites(sites, kept),
-        *_looks_ahead(network, heard, inputs),
-        *_wrong_experts(network, heard, replay),
-        *_skip_classes(kept, traits),
+        *_silent_sites(sites, heard),
+        *_sites_off_the_text(heard, reading),
+        *_looks_ahead(network, reading, inputs),
+        *_wrong_experts(network, reading, replay),
+        *_unexplained(kept, traits),
+        *_weightless(kept, traits),
     ]
     return Probed(kept, traits, routers, tuple(warnings))
 
@@ -97,15 +101,27 @@ def site_traits(site: Site, choice: Choice, after: float) -> SiteTraits:
     experts = choice.logits.shape[-1] if choice.logits is not None else _count(site, ids)
     _check_ids(site, ids, gates, experts)
     if choice.logits is None:
-        return SiteTraits(experts, ids.shape[-1], False, False, True, "other", False, 1.0, after)
+        return SiteTraits(
+            experts, ids.shape[-1], False, False, False, False, "other", False, 1.0, after
+        )
     logits = choice.logits.float()
     probabilities = bool((logits >= 0).all() and _close(logits.sum(-1), 1.0, logits.dtype))
     follows = explains(logits, ids)
+    by_scores = choice.scores is not None and explains(choice.scores.float(), ids)
     scoring, renormalised, scale = _scoring(
         logits.log() if probabilities else logits, ids, gates, choice.gates.dtype
     )
     return SiteTraits(
-        experts, ids.shape[-1], True, probabilities, follows, scoring, renormalised, scale, after
+        experts=experts,
+        chosen=ids.shape[-1],
+        has_logits=True,
+        probabilities=probabilities,
+        follows_logits=follows,
+        follows_scores=by_scores,
+        scoring=scoring,
+        renormalised=renormalised,
+        scale=scale,
+        after=after,
     )
 
 
@@ -131,9 +147,9 @@ def router_spec(network: nn.Module, sites: list[Site], traits: dict[str, SiteTra
         bias=not all(t.follows_logits for t in found),
         groups=groups if groups > 1 else 0,
         groups_chosen=int(getattr(config, "topk_group", 0) or 0) if groups > 1 else 0,
-        shared=_shared_experts(config, sites),
+        shared=_shared_experts(network, config, sites),
         logits_kind="log-probabilities" if any(t.probabilities for t in found) else "logits",
-        capacity=int(getattr(sites[0].router, "expert_capacity", 0) or 0),
+        capacity=_capacity(config, sites[0]),
         stack=sites[0].stack,
         sites=tuple(site.name for site in sites),
         experts_per_layer=tuple(experts) if len(set(experts)) > 1 else (),
@@ -202,9 +218,11 @@ def _common(values: list, otherwise):
     return values[0] if len(set(values)) == 1 else otherwise
 
 
-def _shared_experts(config, sites: list[Site]) -> int:
+def _shared_experts(network: nn.Module, config, sites: list[Site]) -> int:
     """Shared experts per layer: their number where the configuration tells, else 1 if present."""
-    if not any("shared" in n for site in sites for n, _ in site.block.named_children()):
+    around = [network.get_submodule(site.name.rpartition(".")[0]) for site in sites]
+    holders = [*(site.block for site in sites), *around]
+    if not any("shared" in n for holder in holders for n, _ in holder.named_children()):
         return 0
     for key in ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts"):
         if getattr(config, key, None):
@@ -212,8 +230,34 @@ def _shared_experts(config, sites: list[Site]) -> int:
     return 1
 
 
-def _silent_sites(sites: tuple[Site, ...], kept: tuple[Site, ...]) -> list[str]:
-    silent = [site.name for site in sites if site not in kept]
+def _capacity(config, site: Site) -> int:
+    """Tokens per expert and text that the router lets through; 0 when it grows with the text."""
+    capacity = getattr(site.router, "expert_capacity", None)
+    return int(capacity) if capacity and capacity == getattr(config, "expert_capacity", 0) else 0
+
+
+def _rows(site: Site, inputs: dict) -> int:
+    """How many tokens the stack of `site` is given."""
+    decoder = site.stack == "decoder" and "decoder_input_ids" in inputs
+    return inputs["decoder_input_ids" if decoder else "input_ids"].numel()
+
+
+def _check_heard(network: nn.Module, sites: tuple[Site, ...], heard, replay: Replay) -> None:
+    hidden = [site.name for site in sites if site not in heard and replay.ran(site.block)]
+    if hidden:
+        raise CaptureError(
+            f"{hidden[0]} ran, but did not call its experts as a module: a fused kernel (mxfp4, "
+            "for example) hides what it chose. Load the model with plain, dequantised weights."
+        )
+    if not heard:
+        raise CaptureError(
+            f"{type(network).__name__} has {len(sites)} routed layers, but none of them ran on "
+            "text alone."
+        )
+
+
+def _silent_sites(sites: tuple[Site, ...], heard: dict[Site, Choice]) -> list[str]:
+    silent = [site.name for site in sites if site not in heard]
     if not silent:
         return []
     return [
@@ -222,8 +266,24 @@ def _silent_sites(sites: tuple[Site, ...], kept: tuple[Site, ...]) -> list[str]:
     ]
 
 
+def _sites_off_the_text(heard: dict[Site, Choice], reading: dict[Site, Choice]) -> list[str]:
+    others = [site for site in heard if site not in reading]
+    if not others:
+        return []
+    if not reading:
+        raise CaptureError(
+            f"{others[0].name} routed {len(heard[others[0]].ids)} rows, which are not the tokens "
+            "of the text; MoEViz cannot tell which row is which token."
+        )
+    return [
+        f"{len(others)} of {len(heard)} routed layers work on something other than the text's own "
+        f"tokens (a canvas that is being filled in, for example) and are left out (the first is "
+        f"{others[0].name})."
+    ]
+
+
 def _looks_ahead(network: nn.Module, heard: dict[Site, Choice], inputs: dict) -> list[str]:
-    """A warning when a decoder's earlier tokens are routed differently once the last one changes."""
+    """A warning when changing the last token moves the routing of earlier ones in a decoder."""
     name = "decoder_input_ids" if "decoder_input_ids" in inputs else "input_ids"
     changed = dict(inputs)
     changed[name] = inputs[name].clone()
@@ -233,16 +293,25 @@ def _looks_ahead(network: nn.Module, heard: dict[Site, Choice], inputs: dict) ->
         if site.stack != "decoder" or len(before.ids) != inputs[name].shape[1]:
             continue
         if not torch.equal(before.ids[:-1], after.ids[:-1]):
-            return [
-                "This model is not causal: changing the last token changed how earlier tokens "
-                f"were routed (first seen in {site.name}). Its routing while it generates "
-                "differs from its routing of a whole text."
-            ]
+            return [_not_causal(network, site)]
     return []
 
 
-def _wrong_experts(network: nn.Module, heard: dict[Site, Choice], replay: Replay) -> list[str]:
-    site, choice = next(iter(heard.items()))
+def _not_causal(network: nn.Module, site: Site) -> str:
+    if not network.can_generate():
+        return (
+            "This model reads a text in both directions, so a token's experts depend on the "
+            "tokens after it too."
+        )
+    return (
+        "This model is not causal: changing the last token changed how earlier tokens were routed "
+        f"(first seen in {site.name}). Its routing while it generates differs from its routing of "
+        "a whole text."
+    )
+
+
+def _wrong_experts(network: nn.Module, reading: dict[Site, Choice], replay: Replay) -> list[str]:
+    site, choice = next(iter(reading.items()))
     wrong = answers_wrongly(site, choice, replay, most=8)
     if not wrong:
         return []
@@ -253,12 +322,24 @@ def _wrong_experts(network: nn.Module, heard: dict[Site, Choice], replay: Replay
     ]
 
 
-def _skip_classes(sites: tuple[Site, ...], traits: dict[str, SiteTraits]) -> list[str]:
+def _unexplained(sites: tuple[Site, ...], traits: dict[str, SiteTraits]) -> list[str]:
+    found = [traits[site.name] for site in sites]
+    other = [t for t in found if t.has_logits and not t.follows_logits and not t.follows_scores]
+    if not other:
+        return []
+    return [
+        f"In {len(other)} of {len(found)} routed layers the choice follows from no score that the "
+        "router ranks (it may be looked up by token): the logits there only set the gates."
+    ]
+
+
+def _weightless(sites: tuple[Site, ...], traits: dict[str, SiteTraits]) -> list[str]:
     for site in sites:
         count, shown = expert_count(site), traits[site.name].experts
         if site.kind == "indexed" and count is not None and shown > count:
             return [
-                f"The router of {site.name} has {shown} classes for {count} experts: a token "
-                "that picks one of the others skips this layer's experts (an empty slot)."
+                f"The routers choose among {shown} classes but only {count} experts hold weights: "
+                f"a token that picks class {count} or above passes that slot unchanged, or leaves "
+                "it empty."
             ]
     return []

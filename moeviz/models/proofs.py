@@ -12,45 +12,54 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import Cache
 
 from moeviz.models.choices import Choice
-from moeviz.models.sites import Site
+from moeviz.models.sites import Site, expert_children, expert_count
 from moeviz.trace import EMPTY
 
 
 class Replay:
-    """Keeps the arguments each block got while it is open, so that the block can run again."""
+    """Keeps the arguments each block and its experts got while it is open, so that both can run
+    again."""
 
     def __init__(self, sites: tuple[Site, ...]):
-        self._sites = sites
-        self._arguments: dict[Site, tuple[tuple, dict]] = {}
+        self._modules = {module for site in sites for module in (site.block, site.experts)}
+        self._arguments: dict[nn.Module, tuple[tuple, dict]] = {}
+        self._ran: list[nn.Module] = []
         self._handles: list = []
 
     def __enter__(self) -> Replay:
-        for site in self._sites:
-            hook = self._keep(site)
-            self._handles.append(site.block.register_forward_pre_hook(hook, with_kwargs=True))
+        for module in self._modules:
+            handle = module.register_forward_pre_hook(self._keep, with_kwargs=True)
+            self._handles.append(handle)
         return self
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
 
-    def _keep(self, site: Site):
-        def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            self._arguments[site] = (args, kwargs)
+    def _keep(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self._ran.append(module)
+        if not any(isinstance(value, Cache) for value in (*args, *kwargs.values())):
+            self._arguments[module] = (args, kwargs)  # with a cache it would not run the same twice
 
-        return hook
+    def has(self, module: nn.Module) -> bool:
+        """Whether the module ran, and would run the same again."""
+        return module in self._arguments
 
-    def has(self, site: Site) -> bool:
-        return site in self._arguments
+    def ran(self, module: nn.Module) -> bool:
+        return module in self._ran
+
+    def order(self, site: Site) -> int:
+        """Place of the site among those that ran."""
+        return min(self._ran.index(m) for m in (site.block, site.experts) if self.ran(m))
 
     @torch.inference_mode()
-    def again(self, site: Site) -> Tensor:
-        """The block's output [T, H] for the same arguments."""
-        args, kwargs = self._arguments[site]
-        output = _first_tensor(site.block(*args, **kwargs))
-        return output.reshape(-1, output.shape[-1])
+    def again(self, module: nn.Module) -> Tensor:
+        """The module's output for the same arguments."""
+        args, kwargs = self._arguments[module]
+        return _first_tensor(module(*args, **kwargs))
 
 
 def factor_after_experts(site: Site, replay: Replay) -> float:
@@ -59,10 +68,10 @@ def factor_after_experts(site: Site, replay: Replay) -> float:
     Found by adding a known tensor to the experts' output and seeing what comes out. 1 where what
     follows is not one constant (a norm, a projection), or where the block cannot run alone.
     """
-    if site.kind != "indexed" or not replay.has(site):
+    if site.kind != "indexed" or not replay.has(site.block):
         return 1.0
-    before = replay.again(site)
-    if not torch.equal(before, replay.again(site)):
+    before = replay.again(site.block)
+    if not torch.equal(before, replay.again(site.block)):
         return 1.0
     nudge = torch.Generator().manual_seed(0)
     added: list[Tensor] = []
@@ -74,7 +83,7 @@ def factor_after_experts(site: Site, replay: Replay) -> float:
 
     handle = site.experts.register_forward_hook(push)
     try:
-        moved = (replay.again(site) - before).float()
+        moved = (replay.again(site.block) - before).float()
     finally:
         handle.remove()
     sent = added[0].float()
@@ -89,20 +98,21 @@ def factor_after_experts(site: Site, replay: Replay) -> float:
 def answers_wrongly(site: Site, choice: Choice, replay: Replay, most: int) -> list[int]:
     """Experts whose weights, when zeroed, change other rows than those that chose them.
 
-    Tries the `most` first experts that some row chose. Empty where all is well, and where the
-    weights cannot be changed (off-loaded, quantised) or the block cannot run alone.
+    Tries the `most` first experts that some row chose and that have weights. Empty where all is
+    well, and where the weights cannot be changed (off-loaded, quantised).
     """
-    if not replay.has(site):
+    runner = site.experts if site.kind in ("indexed", "one-hot") else site.block
+    if not replay.has(runner):
         return []
     sent = choice.ids.masked_fill(choice.gates == 0, EMPTY)
-    chosen = [int(e) for e in sent.unique() if e != EMPTY]
-    before = replay.again(site)
+    chosen = [int(e) for e in sent.unique() if 0 <= e < (expert_count(site) or len(sent))]
+    before = replay.again(runner).reshape(len(sent), -1)
     wrong = []
     for expert in chosen[:most]:
         with zeroed(site, expert) as possible:
             if not possible:
                 return []
-            changed = (replay.again(site) != before).any(-1)
+            changed = (replay.again(runner).reshape(len(sent), -1) != before).any(-1)
         if not torch.equal(changed, (sent == expert).any(-1)):
             wrong.append(expert)
     return wrong
@@ -131,16 +141,27 @@ def zeroed(site: Site, expert: int) -> Iterator[bool]:
 
 
 def _weights_of(site: Site, expert: int) -> list[Tensor]:
+    """Every weight that belongs to that expert alone, as views that can be written to."""
     experts = site.experts
-    if isinstance(experts, nn.ModuleDict):
-        return [p.data for p in list(experts.values())[expert].parameters()]
-    if isinstance(experts, nn.ModuleList):
-        return [p.data for p in experts[expert].parameters()]
+    if isinstance(experts, nn.ModuleDict | nn.ModuleList):
+        return [p.data for p in expert_children(experts)[expert].parameters()]
     if site.kind == "product-key":
         return [experts.down_embed.weight.data[expert], experts.up_embed.weight.data[expert]]
-    holder = site.block if site.kind == "sorted" else experts
-    stacked = [p.data for p in holder.parameters() if p.dim() == 3 and p.shape[0] > expert]
-    return [tensor[expert] for tensor in stacked]
+    if site.kind == "sorted":
+        stacks = [p.data for p in site.block.parameters() if p.dim() == 3]
+        return [stack[expert] for stack in stacks]
+    return _slices([p.data for p in experts.parameters()], expert_count(site) or 0, expert)
+
+
+def _slices(tensors: list[Tensor], count: int, expert: int) -> list[Tensor]:
+    """That expert's part of each tensor: stacked [E, ...], or matrices on top of each other."""
+    found = []
+    for tensor in tensors:
+        if tensor.dim() > 2 or (tensor.dim() == 2 and len(tensor) == count):
+            found.append(tensor[expert])
+        elif tensor.dim() == 2 and count and len(tensor) % count == 0:
+            found.append(tensor.view(count, -1, tensor.shape[-1])[expert])
+    return found
 
 
 def _first_tensor(output: Any) -> Tensor:

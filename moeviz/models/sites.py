@@ -76,34 +76,54 @@ def choice_parameters(experts: nn.Module) -> tuple[str, ...]:
 def expert_count(site: Site) -> int | None:
     """How many experts of `site` hold weights; None where the module does not show it."""
     if isinstance(site.experts, nn.ModuleDict | nn.ModuleList):
-        return len(site.experts)
+        return len(expert_children(site.experts))
     if site.kind == "product-key":
         return site.experts.down_embed.num_embeddings
     if site.kind == "sorted":
         return site.experts.num_experts
-    stacked = [p for p in site.experts.parameters(recurse=False) if p.dim() == 3]
-    return max((p.shape[0] for p in stacked), default=None)
+    stacked = [p.shape[0] for p in site.experts.parameters() if p.dim() == 3]
+    return min(stacked, default=None) or getattr(site.experts, "num_experts", None)
+
+
+def expert_children(experts: nn.Module) -> list[nn.Module]:
+    """The children that are experts: those with weights (a dropout may sit among them)."""
+    return [child for child in experts.children() if any(True for _ in child.parameters())]
 
 
 def _kind(module: nn.Module, parent: nn.Module) -> str:
+    """Which of the five forms `module` has, or "" for a module that routes nothing."""
     names = choice_parameters(module) if type(module).forward is not nn.Module.forward else ()
-    if len(names) >= 3 and re.search(r"index|indices|selected|mask", names[1]):
-        if re.search(r"weight|prob|score", names[2]) and _holds_experts(module):
-            one_hot = isinstance(module, nn.ModuleDict) or "mask" in names[1]
-            return "one-hot" if one_hot else "indexed"
+    if _takes_choices(names) and _holds_weights(module):
+        one_hot = isinstance(module, nn.ModuleDict) or "mask" in names[1]
+        return "one-hot" if one_hot else "indexed"
     if all(hasattr(module, part) for part in ("router_gate", "down_embed", "up_embed")):
         return "product-key"
-    if hasattr(module, "top_k") and isinstance(getattr(module, "layer", None), nn.Linear):
-        if type(module).__name__.endswith("Gating") and hasattr(module, "num_experts"):
-            return "sorted"
+    if _is_sorting_gate(module):
+        return "sorted"
     if len(names) == 1 and _stacked(module) >= 2 and _router_beside(module, parent) is not None:
         return "scored"
     return ""
 
 
-def _holds_experts(module: nn.Module) -> bool:
-    """Whether the module holds expert weights: stacked in 3-D parameters, or one child each."""
-    return isinstance(module, nn.ModuleDict | nn.ModuleList) or _stacked(module) > 0
+def _takes_choices(names: tuple[str, ...]) -> bool:
+    """Whether arguments of these names are hidden states, chosen experts and their weights."""
+    return (
+        len(names) >= 3
+        and re.search(r"index|indices|selected|mask", names[1]) is not None
+        and re.search(r"weight|prob|score", names[2]) is not None
+    )
+
+
+def _is_sorting_gate(module: nn.Module) -> bool:
+    return (
+        type(module).__name__.endswith("Gating")
+        and isinstance(getattr(module, "layer", None), nn.Linear)
+        and all(hasattr(module, part) for part in ("top_k", "num_experts"))
+    )
+
+
+def _holds_weights(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
 
 
 def _stacked(module: nn.Module) -> int:

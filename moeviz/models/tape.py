@@ -119,6 +119,8 @@ class _Ear:
     def _hear_choice(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         if not self.calls or self.calls[-1].heard_choice:
             self.calls.append(Call())
+        if self.site.kind != "product-key":
+            args = (None, *args[1:])  # hidden states, which need no keeping
         self.calls[-1].hear_choice(args, kwargs)
 
 
