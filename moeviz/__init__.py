@@ -18,6 +18,7 @@ _HOMES = {
     "load_model": "moeviz.models",
     "adopt": "moeviz.models",
     "trace_text": "moeviz.models",
+    "generate": "moeviz.models.generate",
     "CapacityRule": "moeviz.rules.capacity",
     "overflow": "moeviz.metrics.overflow",
     "balance": "moeviz.metrics.balance",

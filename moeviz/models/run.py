@@ -76,15 +76,28 @@ def trace_tokens(
         output, step = run_once(model.network, model.sites, inputs, model.spied)
     if stack == "decoder" and "decoder_input_ids" in inputs:
         tokens = _behind_start(tokens, int(inputs["decoder_input_ids"][0, 0]))
+    loss = _loss(output, tokens) if stack == "decoder" else None
+    return assemble(model, tokens, step, stack, logits, loss, notes)
+
+
+def assemble(
+    model: LoadedModel,
+    tokens: Tokens,
+    step: Sequence[Choice | None],
+    stack: str = "decoder",
+    logits: bool = True,
+    loss: np.ndarray | None = None,
+    notes: Sequence[str] = (),
+) -> RoutingTrace:
+    """The trace of `tokens` from what each site of `model` was heard to choose for them."""
     rows = [(s, c) for s, c in zip(model.sites, step, strict=True) if s.stack == stack]
-    arrays = _arrays(rows, model.traits, len(tokens), logits)
     return RoutingTrace(
-        **arrays,
+        **_arrays(rows, model.traits, len(tokens), logits),
         tokens=tokens,
         router=model.routers[stack],
         source=_provenance(model, tokens, notes),
         layers=tuple(site.layer for site, _ in rows),
-        loss=_loss(output, tokens, stack, model),
+        loss=loss,
     )
 
 
@@ -165,26 +178,24 @@ def _behind_start(tokens: Tokens, start: int) -> Tokens:
     )
 
 
-def _loss(output, tokens: Tokens, stack: str, model: LoadedModel) -> np.ndarray | None:
-    """[T] nats the model needs for each token's successor; None for a model that predicts none.
-
-    Cross-entropy -ln p(next token), computed in float32.
-    """
+def _loss(output, tokens: Tokens) -> np.ndarray | None:
+    """[T] loss of a whole text, its last nan; None for a model that predicts no tokens."""
     predicted = getattr(output, "logits", None)
-    rows = len(tokens)
-    if stack == "encoder" or predicted is None or predicted.dim() != 3:
+    if predicted is None or predicted.dim() != 3 or predicted.shape[1] != len(tokens):
         return None
-    if predicted.shape[1] != rows or predicted.shape[2] <= int(tokens.ids.max()):
+    if predicted.shape[2] <= int(tokens.ids.max()):
         return None
-    target = torch.as_tensor(tokens.ids[1:].astype(np.int64), device=predicted.device)
-    loss = np.full(rows, np.nan, np.float32)
-    for start in range(0, rows - 1, LOSS_ROWS):
-        part = slice(start, min(start + LOSS_ROWS, rows - 1))
-        nats = torch.nn.functional.cross_entropy(
-            predicted[0, part].float(), target[part], reduction="none"
-        )
-        loss[part] = nats.cpu().numpy()
-    return loss
+    return np.append(next_token_loss(predicted[0, :-1], tokens.ids[1:]), np.float32(np.nan))
+
+
+def next_token_loss(predicted: Tensor, following: np.ndarray) -> np.ndarray:
+    """[R] nats that logits `predicted` [R, V] need for the tokens that follow: -ln p, float32."""
+    target = torch.as_tensor(following.astype(np.int64), device=predicted.device)
+    parts = [
+        torch.nn.functional.cross_entropy(rows.float(), ids, reduction="none").cpu().numpy()
+        for rows, ids in zip(predicted.split(LOSS_ROWS), target.split(LOSS_ROWS), strict=True)
+    ]
+    return np.concatenate(parts)
 
 
 def _provenance(model: LoadedModel, tokens: Tokens, notes: Sequence[str]) -> Provenance:

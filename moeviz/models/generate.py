@@ -1,0 +1,201 @@
+"""A prompt in, tokens out one by one, each with the routing that read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tokenizers.decoders import DecodeStream
+from torch import Tensor
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
+
+from moeviz.models.choices import Choice
+from moeviz.models.inputs import TextError, encode, pieces
+from moeviz.models.load import LoadedModel
+from moeviz.models.run import assemble, next_token_loss
+from moeviz.models.tape import run_once
+from moeviz.trace import RoutingTrace, Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One generated token. number counts from 0; text is what the tokens so far spell.
+
+    probability: what the model gave the token, before temperature and top-p.
+    trace: on the last step only, prompt and generated tokens with their routing, prefill and
+    decode told apart by `tokens.generated`.
+    """
+
+    number: int
+    id: int
+    text: str
+    probability: float
+    finished: bool = False
+    trace: RoutingTrace | None = None
+
+
+def generate(
+    model: LoadedModel,
+    prompt: str,
+    max_new_tokens: int = 50,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    logits: bool = True,
+) -> Iterator[Step]:
+    """Steps of a continuation of `prompt`, one a token; the last carries the whole trace.
+
+    temperature: 0 takes the likeliest token. top_p: sample among the likeliest tokens that
+    together have this probability. seed: of the sampling. The model is free for others between
+    steps; close the iterator to stop early. The last token is read by one more forward pass, so
+    that it too has a routing.
+
+    Raises TextError for a prompt that is empty or leaves no room, and for settings out of range.
+    """
+    _check(model, max_new_tokens, temperature, top_p)
+    tokens = encode(model.tokenizer, prompt)
+    _check_room(model, len(tokens), max_new_tokens)
+    return _steps(model, tokens, max_new_tokens, _chooser(temperature, top_p, seed), logits)
+
+
+def _steps(
+    model: LoadedModel, prompt: Tokens, most: int, choose, with_logits: bool
+) -> Iterator[Step]:
+    writer = _Writer(model, prompt)
+    stops = _stop_ids(model)
+    fed, cache, heard, loss = writer.ids[:], None, [], []
+    for number in range(most):
+        predicted, cache, step = _forward(model, fed, cache, len(writer.ids))
+        token, probability = choose(predicted[-1].float())
+        heard.append(step)
+        loss.append(next_token_loss(predicted, np.array([*fed[1:], token])))
+        writer.add(token)
+        fed = [token]
+        if token in stops or number == most - 1:
+            break
+        yield Step(number, token, writer.text, probability)
+    _, _, step = _forward(model, fed, cache, len(writer.ids))
+    heard.append(step)
+    loss.append(np.array([np.nan], np.float32))
+    trace = assemble(
+        model, writer.tokens(), _joined(heard), "decoder", with_logits, np.concatenate(loss)
+    )
+    yield Step(number, token, writer.text, probability, finished=True, trace=trace)
+
+
+def _forward(model: LoadedModel, ids: list[int], cache, seen: int) -> tuple:
+    """(logits [R, V], cache, choices) of one forward pass over `ids` that continues `cache`.
+
+    seen: tokens of the whole text up to the end of `ids`; the mask covers all of them.
+    """
+    device = model.network.get_input_embeddings().weight.device
+    inputs = {
+        "input_ids": torch.tensor([ids], device=device),
+        "attention_mask": torch.ones((1, seen), dtype=torch.long, device=device),
+        "use_cache": True,
+        "past_key_values": cache,
+    }
+    with model.lock:
+        output, step = run_once(model.network, model.sites, inputs, model.spied)
+    return output.logits[0], output.past_key_values, step
+
+
+def _joined(heard: list[list[Choice]]) -> list[Choice]:
+    """One choice a site, the rows of all steps in order."""
+
+    def join(parts: list[Tensor | None]) -> Tensor | None:
+        return None if any(part is None for part in parts) else torch.cat(parts)
+
+    return [
+        Choice(*(join([getattr(c, n) for c in site]) for n in ("ids", "gates", "logits", "scores")))
+        for site in zip(*heard, strict=True)
+    ]
+
+
+def _chooser(temperature: float, top_p: float, seed: int):
+    """A function from next-token logits [V] to (token, its probability before any warping)."""
+    warpers = LogitsProcessorList()
+    if temperature > 0:
+        warpers.append(TemperatureLogitsWarper(float(temperature)))
+        if top_p < 1:
+            warpers.append(TopPLogitsWarper(float(top_p)))
+    random = torch.Generator().manual_seed(seed)
+
+    def choose(predicted: Tensor) -> tuple[int, float]:
+        predicted = predicted.cpu()
+        if temperature == 0:
+            token = int(predicted.argmax())
+        else:
+            odds = warpers(None, predicted[None])[0].softmax(-1)
+            token = int(torch.multinomial(odds, 1, generator=random))
+        return token, float(predicted.softmax(-1)[token])
+
+    return choose
+
+
+class _Writer:
+    """The text as it grows, and which characters each new token spells."""
+
+    def __init__(self, model: LoadedModel, prompt: Tokens):
+        self._prompt, self._model = prompt, model
+        self._stream = DecodeStream(ids=[int(i) for i in prompt.ids], skip_special_tokens=False)
+        self._spans: list[list[int]] = []
+        self.ids = [int(i) for i in prompt.ids]
+        self.text = prompt.source
+
+    def add(self, token: int) -> None:
+        """Pieces of one character wait for the last of them, then share its span."""
+        self.ids.append(token)
+        self._spans.append([-1, -1])
+        chunk = self._stream.step(self._model.tokenizer.backend_tokenizer, token)
+        if not chunk:
+            return
+        start, self.text = len(self.text), self.text + chunk
+        for span in reversed(self._spans):
+            if span[0] >= 0:
+                break
+            span[:] = start, len(self.text)
+
+    def tokens(self) -> Tokens:
+        new = len(self._spans)
+        ids = np.array(self.ids, np.int32)
+        special = np.isin(ids[-new:], self._model.tokenizer.all_special_ids)
+        spans = np.array(self._spans, np.int32).reshape(-1, 2)
+        return Tokens(
+            source=self.text,
+            ids=ids,
+            spans=np.concatenate([self._prompt.spans, spans]),
+            special=np.concatenate([self._prompt.special, special]),
+            generated=np.arange(len(ids)) >= len(self._prompt),
+            vocabulary=pieces(self._model.tokenizer, ids),
+        )
+
+
+def _stop_ids(model: LoadedModel) -> set[int]:
+    configured = getattr(model.network, "generation_config", None)
+    found = getattr(configured, "eos_token_id", None)
+    found = model.tokenizer.eos_token_id if found is None else found
+    return set(found) if isinstance(found, list) else {found} - {None}
+
+
+def _check(model: LoadedModel, most: int, temperature: float, top_p: float) -> None:
+    if model.tokenizer is None or not getattr(model.tokenizer, "is_fast", False):
+        raise TextError(f"{model.name} has no fast tokenizer, so MoEViz cannot write with it.")
+    if model.network.config.is_encoder_decoder or not model.network.can_generate():
+        raise TextError(f"{model.name} does not continue a text, so there is nothing to generate.")
+    if most < 1:
+        raise TextError(f"The number of new tokens must be at least 1, not {most}.")
+    if not 0 <= temperature <= 10:
+        raise TextError(f"The temperature must lie between 0 and 10, not {temperature}.")
+    if not 0 < top_p <= 1:
+        raise TextError(f"top-p must be above 0 and at most 1, not {top_p}.")
+
+
+def _check_room(model: LoadedModel, prompt: int, most: int) -> None:
+    if model.max_tokens and prompt + most > model.max_tokens:
+        raise TextError(
+            f"The prompt has {prompt:,} tokens and {most:,} more were asked for, but {model.name} "
+            f"takes at most {model.max_tokens:,} in all."
+        )
