@@ -29,12 +29,12 @@ def token_grid(
     Raises TraceError when the trace has no logits and `cells` needs them.
     """
     values, low, high, name, read = _cells(trace, row, cells, top)
-    layer = trace.layers[row]
+    layer, unit = trace.layers[row], "%" if cells == "probability" else ""
     meta = {
         "title": f"Layer {layer}, token by token",
         "rows": {"kind": "token", "name": "Token", "labels": token_labels(trace)},
         "fixed": {"layer": layer},
-        "cell": {"name": name, "low": low, "high": high, "unit": "" if cells != "probability" else "%"},
+        "cell": {"name": name, "low": low, "high": high, "unit": unit},
         "ends": _ends(cells, low, high),
         "bars": {"low": chance.low, "high": chance.high, "even": chance.even},
         "read": (

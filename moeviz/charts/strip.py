@@ -149,14 +149,14 @@ def _confidence(trace: RoutingTrace, row: int) -> Shading:
         values, name = gate_share(trace)[row, :, 0], "Share of the largest gate"
     else:
         values, name = router_probabilities(trace, row).max(axis=-1), "Largest probability"
-    read = "Darker is surer: the router put more of its weight on one expert."
-    return Shading(values, 0.0, 1.0, name, ("0 %", "100 %"), _for_screens(read))
+    read = "Stronger colour: surer, the router put more of its weight on one expert."
+    return Shading(values, 0.0, 1.0, name, ("0 %", "100 %"), read)
 
 
 def _entropy(trace: RoutingTrace, row: int) -> Shading:
-    read = "Darker is less decided: the router spread its probability over more experts."
+    read = "Stronger colour: less decided, the router spread its probability over more experts."
     ends = ("0, one expert", "1, all alike")
-    return Shading(router_entropy(trace, row), 0.0, 1.0, "Entropy", ends, _for_screens(read))
+    return Shading(router_entropy(trace, row), 0.0, 1.0, "Entropy", ends, read)
 
 
 def _margin(trace: RoutingTrace, row: int) -> Shading:
@@ -168,21 +168,16 @@ def _margin(trace: RoutingTrace, row: int) -> Shading:
     high = float(np.nanquantile(every, 0.98)) or 1.0
     last = int(layer_sizes(trace)[1][row])
     name = f"Lead of choice {last} over the best expert left out"
-    read = "Paler is a closer call: a small change would have sent this token elsewhere."
-    return Shading(values, 0.0, high, name, ("0", f"{high:.1f} logits"), _for_screens(read))
+    read = "Fainter colour: a closer call; a small change would have sent the token elsewhere."
+    return Shading(values, 0.0, high, name, ("0", f"{high:.1f} logits"), read)
 
 
 def _loss(trace: RoutingTrace, row: int) -> Shading:
     if trace.loss is None:
         raise TraceError("This trace holds no next-token loss, so tokens cannot be coloured by it.")
-    read = "Darker is a bigger surprise: the model gave the token that comes next less probability."
+    read = "Stronger colour: a bigger surprise, the next token had less probability."
     name = "Loss on the next token"
-    return Shading(trace.loss, 0.0, 8.0, name, ("0 nats", "8 nats and more"), _for_screens(read))
-
-
-def _for_screens(read: str) -> str:
-    """On dark screens more is brighter, so the sentence offers both words."""
-    return read.replace("Darker", "Stronger colour").replace("Paler", "Fainter colour")
+    return Shading(trace.loss, 0.0, 8.0, name, ("0 nats", "8 nats and more"), read)
 
 
 def _first_choices(trace: RoutingTrace, row: int) -> np.ndarray:

@@ -26,15 +26,14 @@ def model_name(name: str) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """"1 token", "1,024 tokens"."""
+    """ "1 token", "1,024 tokens"."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def visible(text: str) -> str:
     """A token's text with its white space made visible, for labels."""
     signs = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
-    shown = "".join(signs.get(c, c if c.isprintable() or ord(c) > 127 else _picture(c)) for c in text)
-    return shown or "∅"
+    return "".join(signs.get(c) or _picture(c) for c in text) or "∅"
 
 
 def load_sentence(load: Load, chance: LoadChance, row: int, layer: str, expert: int | None) -> str:
@@ -57,14 +56,11 @@ def load_sentence(load: Load, chance: LoadChance, row: int, layer: str, expert: 
 def model_sentence(trace: RoutingTrace) -> str:
     """The model's routing in one breath."""
     layers, tokens, experts, chosen = trace.shape
-    if trace.router.experts_per_layer or trace.router.chosen_per_layer:
-        return (
-            f"{model_name(trace.source.model)} sent each of {plural(tokens, 'token')} to up to {chosen} of up "
-            f"to {experts} experts, in each of {plural(layers, 'routed layer')}."
-        )
+    uneven = trace.router.experts_per_layer or trace.router.chosen_per_layer
+    upto = "up to " if uneven else ""
     return (
-        f"{model_name(trace.source.model)} sent each of {plural(tokens, 'token')} to {chosen} of "
-        f"{experts} experts, in each of {plural(layers, 'routed layer')}."
+        f"{model_name(trace.source.model)} sent each of {plural(tokens, 'token')} to {upto}{chosen} "
+        f"of {upto}{experts} experts, in each of {plural(layers, 'routed layer')}."
     )
 
 
@@ -75,6 +71,7 @@ def loss_words(loss: float) -> str:
     return f"{loss:.2f} nats (the model gave the next token {percent(math.exp(-loss))})"
 
 
-def _picture(control: str) -> str:
-    code = ord(control)
-    return chr(0x2400 + code) if code < 32 else "␡"
+def _picture(sign: str) -> str:
+    """A control code as the sign Unicode has for it; any other character as it is."""
+    code = ord(sign)
+    return chr(0x2400 + code) if code < 32 else "␡" if code == 127 else sign

@@ -108,9 +108,7 @@ def random_loads(tokens: int, experts: int, chosen: int, draws: int, seed: int) 
     return np.concatenate(parts)
 
 
-def random_choices(
-    rng: np.random.Generator, rows: int, experts: int, chosen: int
-) -> np.ndarray:
+def random_choices(rng: np.random.Generator, rows: int, experts: int, chosen: int) -> np.ndarray:
     """[rows, chosen] ids, each row a uniformly random set of distinct experts.
 
     Floyd's sampling (Bentley and Floyd 1987, CACM 30:9), all rows at once: step j draws from

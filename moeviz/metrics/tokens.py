@@ -29,7 +29,7 @@ class TokenPath:
 
 def token_path(trace: RoutingTrace, token: int) -> TokenPath:
     """The path of token `token`; raises TraceError when there is no such token."""
-    layers, tokens, _, _ = trace.shape
+    tokens = len(trace.tokens)
     if not 0 <= token < tokens:
         raise TraceError(f"This trace has tokens 0 to {tokens - 1}; there is no token {token}.")
     probability = None
@@ -43,4 +43,3 @@ def token_path(trace: RoutingTrace, token: int) -> TokenPath:
         share=gate_share(trace)[:, token],
         loss=float("nan") if trace.loss is None else float(trace.loss[token]),
     )
-

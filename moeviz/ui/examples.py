@@ -56,7 +56,7 @@ EXAMPLES: dict[str, str] = {
         "from collections import Counter\n\n\n"
         "def most_common_words(path, limit=10):\n"
         '    """Words of the file, most frequent first."""\n'
-        "    with open(path, encoding=\"utf-8\") as file:\n"
+        '    with open(path, encoding="utf-8") as file:\n'
         "        words = file.read().lower().split()\n"
         "    counts = Counter(word.strip('.,;') for word in words)\n"
         "    return [word for word, _ in counts.most_common(limit)]\n"

@@ -113,7 +113,7 @@ def offer_model() -> None:
     if not name:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.info(f"This link was made with the model {plain(name)}.", width="content")
+        st.info(f"This link was made with the model {plain(name)}.")
         st.button("Load it", on_click=_accept_model)
 
 
@@ -125,7 +125,7 @@ def _accept_model() -> None:
 
 
 def current_view(trace: RoutingTrace) -> View:
-    """The visitor's view of this trace; a new text keeps the layer and starts at its first token."""
+    """The visitor's view of this trace; a new text keeps the layer and the scales."""
     state = st.session_state
     if "link_wish" in state:
         state["view"], state["view_of"] = from_link(state.pop("link_wish"), trace), trace.key
@@ -152,7 +152,9 @@ def toolbar(trace: RoutingTrace, view: View) -> None:
 
     with st.container(horizontal=True, key="toolbar", gap="medium"):
         if len(labels) <= MOST_BUTTONS:
-            st.segmented_control("Layer", labels, key="layer", required=True, wrap=True, on_change=take)
+            st.segmented_control(
+                "Layer", labels, key="layer", required=True, wrap=True, on_change=take
+            )
         else:
             st.select_slider("Layer", labels, key="layer", on_change=take)
         st.segmented_control(
@@ -231,7 +233,13 @@ def _grid(kind: str, trace: RoutingTrace, options: tuple, make: Callable[[], Pic
     _drawn(kind, trace, options, make, heat_grid)
 
 
-def _drawn(kind: str, trace: RoutingTrace, options: tuple, make: Callable[[], Picture], draw) -> None:
+def _drawn(
+    kind: str,
+    trace: RoutingTrace,
+    options: tuple,
+    make: Callable[[], Picture],
+    draw: Callable[[bytes, str, Callable[[], None]], None],
+) -> None:
     """Draw one picture, or say in its place why it cannot be had."""
     try:
         picture = session.drawn(kind, trace.key, options, lambda: packed(make()))

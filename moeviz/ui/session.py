@@ -58,7 +58,9 @@ def drawn(kind: str, key: str, options: tuple, _make: Callable[[], bytes]) -> by
 def asked() -> tuple[str, str]:
     """(model, text) the visitor wants to see."""
     state = st.session_state
-    return state.setdefault("asked_model", default_model()), state.setdefault("asked_text", FIRST_TEXT)
+    state.setdefault("asked_model", default_model())
+    state.setdefault("asked_text", FIRST_TEXT)
+    return state["asked_model"], state["asked_text"]
 
 
 def ask(model: str | None = None, text: str | None = None) -> None:

@@ -1,0 +1,156 @@
+"""The Explore page's own logic, driven without a browser and without a model."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from handmade import make_trace
+from streamlit.testing.v1 import AppTest
+
+from moeviz.trace import MoevizError
+from moeviz.ui import session
+from moeviz.ui.examples import EXAMPLES, MIXED
+
+APP = Path(__file__).parent.parent.parent / "app.py"
+
+
+def fake_trace(model: str, text: str):
+    """A trace of the first letters of any text; two models are known and one refuses."""
+    if model not in (session.default_model(), "other"):
+        raise MoevizError(f"The hub has no model {model}.")
+    text = text[:12]
+    rng = np.random.default_rng(len(text))
+    logits = rng.normal(size=(3, len(text), 4)).astype(np.float32)
+    order = np.argsort(-logits, axis=-1)[..., :2]
+    return make_trace(order, logits=logits, text=text, layers=(1, 2, 5))
+
+
+@pytest.fixture
+def page(monkeypatch):
+    monkeypatch.setattr(session, "text_trace", fake_trace)
+    return AppTest.from_file(APP, default_timeout=30)
+
+
+def components(page) -> list[str]:
+    return [c.proto.component_name for c in page.get("bidi_component")]
+
+
+def wire(page) -> dict:
+    found = [c for c in page.get("bidi_component") if c.proto.component_name == "moeviz_wire"]
+    return json.loads(found[0].proto.json)
+
+
+def run_text(page, text):
+    page.text_area(key="text").set_value(text)
+    return page.button[0].click().run()
+
+
+def test_the_first_visit_shows_a_traced_example(page):
+    page.run()
+    assert not page.exception
+    assert page.text_area(key="text").value == MIXED
+    assert sorted(components(page)) == ["moeviz_grid"] * 3 + ["moeviz_strip", "moeviz_wire"]
+    assert wire(page)["row"] == 1
+    assert not page.error
+
+
+def test_an_example_is_traced_when_picked(page):
+    page.run()
+    page.button_group(key="example").set_value("Python").run()
+    assert page.text_area(key="text").value == EXAMPLES["Python"]
+    assert page.session_state["shown"][1] == EXAMPLES["Python"]
+
+
+def test_trouble_is_one_sentence_and_the_former_view_stays(page):
+    run_text(page.run(), "some words")
+    before = components(page)
+    for text in ("", "\x00\x01\x02\x03"):
+        run_text(page, text)
+        assert len(page.error) == 1
+        assert components(page) == before
+        assert page.session_state["shown"][1] == "some words"
+    run_text(page, "more words")
+    assert not page.error
+
+
+def test_an_unknown_model_changes_nothing(page):
+    page.run()
+    page.text_input(key="model_field").set_value("no/such").run()
+    assert [e.value for e in page.error] == [r"The hub has no model no/such\."]
+    assert page.session_state["shown"][0] == session.default_model()
+    page.text_input(key="model_field").set_value("other").run()
+    assert not page.error
+    assert page.session_state["shown"][0] == "other"
+
+
+def test_a_link_restores_layer_expert_token_colour_cells_and_text(page):
+    wanted = {"layer": "5", "expert": "3", "token": "2", "colour": "loss", "cells": "gate"}
+    for name, value in {**wanted, "text": "abcdef"}.items():
+        page.query_params[name] = value
+    page.run()
+    assert page.session_state["shown"][1] == "abcdef"
+    state = wire(page)
+    assert (state["row"], state["expert"], state["token"]) == (2, 3, 2)
+    assert page.button_group(key="colour").value == "loss"
+    assert page.button_group(key="cells").value == "gate"
+
+
+def test_nonsense_in_a_link_is_passed_over(page):
+    for name in ("layer", "expert", "token", "colour", "cells"):
+        page.query_params[name] = "<nonsense>"
+    page.run()
+    assert not page.exception
+    state = wire(page)
+    assert (state["row"], state["expert"], state["token"]) == (1, None, 0)
+
+
+def test_a_link_does_not_load_a_model_by_itself(page):
+    page.query_params["model"] = "other"
+    page.run()
+    assert page.session_state["shown"][0] == session.default_model()
+    assert "other" in page.info[0].value
+    next(b for b in page.button if b.label == "Load it").click().run()
+    assert page.session_state["shown"][0] == "other"
+
+
+def test_the_layer_buttons_move_the_view_and_the_address(page):
+    page.run()
+    page.button_group(key="layer").set_value("5").run()
+    assert wire(page)["row"] == 2
+    assert page.query_params["layer"] == "5"
+    page.button_group(key="layer").set_value("2").run()
+    assert "layer" not in page.query_params
+
+
+def test_a_new_text_keeps_the_layer_and_starts_at_its_first_token(page):
+    page.run()
+    page.button_group(key="layer").set_value("5").run()
+    run_text(page, "other words")
+    state = wire(page)
+    assert (state["row"], state["token"], state["expert"]) == (2, 0, None)
+
+
+def test_a_trace_without_logits_says_what_it_cannot_show(page, monkeypatch):
+    bare = make_trace([[[0, 1], [2, 3], [0, 2], [1, 0]]] * 2)
+    monkeypatch.setattr(session, "text_trace", lambda model, text: bare)
+    page.run()
+    assert not page.exception
+    assert page.button_group(key="cells").value == "gate"
+    page.button_group(key="cells").set_value("probability").run()
+    page.button_group(key="colour").set_value("entropy").run()
+    assert len(page.info) == 2
+    assert components(page).count("moeviz_grid") == 2
+
+
+def test_notes_of_the_trace_are_shown(page, monkeypatch):
+    def noted(model, text):
+        trace = fake_trace(model, text)
+        return dataclasses.replace(
+            trace, source=dataclasses.replace(trace.source, notes=("The text was cut.",))
+        )
+
+    monkeypatch.setattr(session, "text_trace", noted)
+    page.run()
+    assert [w.value for w in page.warning] == [r"The text was cut\."]
