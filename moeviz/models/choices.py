@@ -45,7 +45,7 @@ class Choice:
 
 def read_choice(site: Site, call: Call) -> Choice:
     """The `Choice` in `call`; raises CaptureError when the tensors do not have the form known."""
-    ids, gates = _READERS[site.kind](site, call)
+    ids, gates = chosen_slots(site, call)
     logits = _logits(site, call, rows=len(ids), gates=gates)
     if logits is not None:
         ids = _without_skips(site, ids, gates, logits.shape[-1])
@@ -55,6 +55,11 @@ def read_choice(site: Site, call: Call) -> Choice:
         if logits is None or scores.shape != logits.shape:
             scores = None
     return Choice(ids, gates, logits, scores)
+
+
+def chosen_slots(site: Site, call: Call) -> tuple[Tensor, Tensor]:
+    """(ids [T, K], gates [T, K]) of a call, slots in the model's own order."""
+    return _READERS[site.kind](site, call)
 
 
 def _indexed(site: Site, call: Call) -> tuple[Tensor, Tensor]:

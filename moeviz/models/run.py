@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor
 
 from moeviz.models.choices import CaptureError, Choice
+from moeviz.models.enforce import Enforced
 from moeviz.models.inputs import TextError, cut, encode, model_inputs
 from moeviz.models.load import LoadedModel
 from moeviz.models.probe import SiteTraits
 from moeviz.models.sites import Site
 from moeviz.models.tape import run_once
+from moeviz.rules.capacity import CapacityRule
 from moeviz.trace import EMPTY, Provenance, RoutingTrace, Tokens
 
 LOSS_ROWS = 1024
@@ -25,6 +28,7 @@ LOSS_ROWS = 1024
 def trace_text(
     model: LoadedModel,
     text: str,
+    rule: CapacityRule | None = None,
     logits: bool = True,
     add_special_tokens: bool = True,
     truncate: bool = False,
@@ -32,12 +36,13 @@ def trace_text(
 ) -> RoutingTrace:
     """What `model` does with `text`: one forward pass, its routing read at every layer.
 
+    rule: a capacity enforced inside the forward pass; what it drops is an empty slot of the trace.
     logits: keep the router logits [L, T, E] too. add_special_tokens: as the tokenizer does it.
     truncate: cut a text that is longer than the model takes, and say so in `source.notes`.
     stack: "encoder" or "decoder" of an encoder–decoder; the encoder where it is routed.
 
-    Raises TextError for text that is empty, broken or too long, CaptureError when a layer's
-    routing could not be read.
+    Raises TextError for text that is empty, broken or too long, RuleError for a rule that does
+    not fit, CaptureError when a layer's routing could not be read.
     """
     if model.tokenizer is None:
         raise TextError(f"{model.name} was adopted without a tokenizer; use trace_tokens.")
@@ -54,12 +59,13 @@ def trace_text(
             f"the first {model.max_tokens:,} of {len(tokens):,} are shown."
         )
         tokens = cut(tokens, model.max_tokens)
-    return trace_tokens(model, tokens, logits=logits, notes=notes, stack=stack)
+    return trace_tokens(model, tokens, rule, logits, notes, stack)
 
 
 def trace_tokens(
     model: LoadedModel,
     tokens: Tokens,
+    rule: CapacityRule | None = None,
     logits: bool = True,
     notes: Sequence[str] = (),
     stack: str = "",
@@ -72,12 +78,13 @@ def trace_tokens(
             f"choose {' or '.join(model.routers)}."
         )
     inputs = model_inputs(model.network, tokens.ids)
-    with model.lock:
+    sites = [site for site in model.sites if site.stack == stack]
+    with model.lock, Enforced(sites, model.traits, rule):
         output, step = run_once(model.network, model.sites, inputs, model.spied)
     if stack == "decoder" and "decoder_input_ids" in inputs:
         tokens = _behind_start(tokens, int(inputs["decoder_input_ids"][0, 0]))
     loss = _loss(output, tokens) if stack == "decoder" else None
-    return assemble(model, tokens, step, stack, logits, loss, notes)
+    return assemble(model, tokens, step, stack, logits, loss, notes, rule)
 
 
 def assemble(
@@ -88,14 +95,17 @@ def assemble(
     logits: bool = True,
     loss: np.ndarray | None = None,
     notes: Sequence[str] = (),
+    rule: CapacityRule | None = None,
 ) -> RoutingTrace:
     """The trace of `tokens` from what each site of `model` was heard to choose for them."""
     rows = [(s, c) for s, c in zip(model.sites, step, strict=True) if s.stack == stack]
+    if rule is not None:
+        rows = [(site, _without_dropped(choice)) for site, choice in rows]
     return RoutingTrace(
         **_arrays(rows, model.traits, len(tokens), logits),
         tokens=tokens,
         router=model.routers[stack],
-        source=_provenance(model, tokens, notes),
+        source=_provenance(model, tokens, notes, rule),
         layers=tuple(site.layer for site, _ in rows),
         loss=loss,
     )
@@ -198,7 +208,16 @@ def next_token_loss(predicted: Tensor, following: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _provenance(model: LoadedModel, tokens: Tokens, notes: Sequence[str]) -> Provenance:
+def _without_dropped(choice: Choice | None) -> Choice | None:
+    """The choice with slots emptied that a rule gave the weight 0."""
+    if choice is None:
+        return None
+    return replace(choice, ids=choice.ids.masked_fill(choice.gates == 0, EMPTY))
+
+
+def _provenance(
+    model: LoadedModel, tokens: Tokens, notes: Sequence[str], rule: CapacityRule | None
+) -> Provenance:
     text = hashlib.sha256(tokens.source.encode()).hexdigest()
     return Provenance(
         model=model.name,
@@ -207,6 +226,7 @@ def _provenance(model: LoadedModel, tokens: Tokens, notes: Sequence[str]) -> Pro
         device=model.device,
         dtype=model.dtype,
         versions=tuple((name, _version(name)) for name in ("moeviz", "transformers", "torch")),
+        rule="" if rule is None else str(rule),
         text_sha256=text,
         notes=(*model.warnings, *notes),
     )

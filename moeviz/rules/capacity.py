@@ -67,6 +67,16 @@ class CapacityRule:
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise RuleError(f"{name} must be a whole number of at least 1, not {value!r}.")
 
+    def __str__(self) -> str:
+        """The rule in short: "capacity vmoe 1.25 by slot in groups of 128"."""
+        amount = self.absolute if self.convention == "absolute" else f"{self.factor:g}"
+        parts = [f"capacity {self.convention} {amount} by {self.priority}"]
+        if self.group is not None:
+            parts.append(f"in groups of {self.group}")
+        if self.priority == "random" or self.convention == "gshard":
+            parts.append(f"seed {self.seed}")
+        return " ".join(parts)
+
     def capacity(self, tokens: int, experts: int, chosen: int) -> int:
         """Tokens that one expert takes of `tokens` counted together, rounded as its convention."""
         each = tokens / experts
