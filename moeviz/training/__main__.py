@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from moeviz.training.card import model_card
 from moeviz.training.curves import curves_svg, read_log
-from moeviz.training.data import Shards, build_shards, load_shards, read_documents
+from moeviz.training.data import Shards, build_shards, load_shards, validation_documents
 from moeviz.training.emergence import PASSAGE_TOKENS, Recorder, choose_passages, read_emergence
 from moeviz.training.export import export_model
 from moeviz.training.loop import train
@@ -63,8 +63,7 @@ def shards_from(options: argparse.Namespace) -> tuple[Shards, Path]:
 def recorder_for(options: argparse.Namespace, shards: Shards, folder: Path) -> Recorder | None:
     if options.dense:
         return None
-    documents = list(read_documents([folder / "validation.jsonl.xz"]))
-    passages = choose_passages(documents, shards.tokenizer, PASSAGE_TOKENS)
+    passages = choose_passages(validation_documents(folder), shards.tokenizer, PASSAGE_TOKENS)
     return Recorder(passages, options.out / "emergence.safetensors")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -38,60 +39,55 @@ def percent(share: float) -> str:
 
 def _what_it_is(figures: dict) -> str:
     shape = Recipe(size=figures["recipe"]["size"], minutes=1).shape
+    intro = f"""A small Mixture-of-Experts language model, made so that MoEViz has something real to
+        show without a download: {figures["parameters"] / 1e6:.2f} million parameters,
+        {shape.layers} layers, each with {shape.experts} experts of which every token uses
+        {shape.chosen}. It reads 19 languages and program code. It is a picture of how experts
+        specialise, not an assistant: it knows little and makes things up."""
     return f"""# The demo model
 
-A small Mixture-of-Experts language model, made so that MoEViz has something real to show without
-a download: {figures["parameters"] / 1e6:.2f} million parameters, {shape.layers} layers, each with
-{shape.experts} experts of which every token uses {shape.chosen}. It reads 19 languages and
-program code. It is a picture of how experts specialise, not an assistant: it knows little and
-makes things up.
+{_filled(intro)}
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
     model = AutoModelForCausalLM.from_pretrained("moeviz/demo_model", dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained("moeviz/demo_model")
 
-{
-        table(
-            ("", "value"),
-            (
-                ("class", "`Qwen3MoeForCausalLM` (transformers, no remote code)"),
-                ("hidden size", shape.hidden),
-                (
-                    "attention",
-                    f"{shape.heads} heads of {shape.head_dim}, {shape.key_value_heads} key-value",
-                ),
-                ("width of an expert", shape.expert_width),
-                ("gates", "softmax over all experts, top 2, renormalised to sum 1"),
-                (
-                    "vocabulary",
-                    f"{shape.vocab} byte-level BPE pieces; id 0 (end of text) starts every text",
-                ),
-                ("longest text", f"{shape.longest} tokens"),
-                ("stored as", "bfloat16; meant to be run in float32"),
-            ),
-        )
-    }"""
+- class: `Qwen3MoeForCausalLM` of transformers, no remote code
+- hidden size {shape.hidden}; experts {shape.expert_width} wide; attention with {shape.heads} query
+  heads and {shape.key_value_heads} key-value head of {shape.head_dim}
+- gates: softmax over all experts, the best {shape.chosen}, renormalised to sum 1
+- vocabulary: {shape.vocab} byte-level BPE pieces; `<|endoftext|>` (id 0) starts every text
+- longest text: {shape.longest} tokens
+- stored in bfloat16, meant to be run in float32"""
 
 
 def _how_it_was_trained(figures: dict) -> str:
     recipe, counters = figures["recipe"], figures["counters"]
-    rates = recipe["rates"]
+    run = f"""{counters["tokens"] / 1e6:.1f} million tokens in {counters["step"]} steps of
+        {recipe["batch_tokens"]} tokens, {counters["seconds"] / 60:.0f} minutes on
+        {figures["device"]}. Windows of {recipe["short_window"]} tokens, in the last
+        {percent(recipe["long_share"])} of the time of {recipe["long_window"]}. Matrices inside the
+        layers are moved by Muon (peak rate {recipe["rates"]["muon"]}), embeddings, norms and
+        routers by AdamW ({recipe["rates"]["adam"]}); short warmup, then linear to zero. Languages
+        and domains are mixed by size to the power {recipe["flatness"]}."""
+    routers = f"""Besides the next-token loss there are two router terms: a balance loss of
+        {recipe["balance"]} times E·Σ f·P, computed for each layer on its own over the
+        mixed-language batch (f averaged over the last {1 / (1 - recipe["load_memory"]):.0f}
+        batches), and a z-loss of {recipe["z_loss"]}."""
     return f"""## Training
 
-{counters["tokens"] / 1e6:.1f} million tokens in {counters["step"]} steps of
-{recipe["batch_tokens"]} tokens, {counters["seconds"] / 60:.0f} minutes on {figures["device"]}.
-Windows of {recipe["short_window"]} tokens, the last {percent(recipe["long_share"])} of the time
-{recipe["long_window"]}. Matrices inside the layers are moved by Muon (peak rate {rates["muon"]}),
-embeddings, norms and routers by AdamW ({rates["adam"]}); short warmup, then linear to zero.
-Languages and domains are mixed by size to the power {recipe["flatness"]}.
+{_filled(run)}
 
-Besides the next-token loss there are two router terms: a balance loss of {recipe["balance"]} times
-E·Σ f·P, computed **for each layer on its own** over the mixed-language batch (f averaged over the
-last {1 / (1 - recipe["load_memory"]):.0f} batches), and a z-loss of {recipe["z_loss"]}.
+{_filled(routers)}
 
 ![Training loss and balance](curves.svg)
 
 `python -m moeviz.training --help` tells how to train it again."""
+
+
+def _filled(paragraph: str) -> str:
+    """One paragraph with its lines broken anew."""
+    return textwrap.fill(" ".join(paragraph.split()), 100)
 
 
 def _prediction(figures: dict, twin: dict | None) -> str:
@@ -183,12 +179,13 @@ def _emergence(moments: dict[str, np.ndarray], recipe: dict) -> str:
         for seen, loss, layers in zip(moments["seen"], moments["loss"], shares, strict=True)
     )
     layers = [f"layer {layer}" for layer in range(shape.layers)]
+    intro = f"""`emergence.safetensors` keeps the routing of {moments["experts"].shape[2]} fixed
+        passages, one for each language and domain, at {len(shares)} moments of the run (layout:
+        `moeviz/training/emergence.py`). The table shows the loss on them and the share of the
+        final choices already made (chance {percent(shape.chosen / shape.experts)})."""
     return f"""## When the routes settled
 
-`emergence.safetensors` keeps the routing of {moments["experts"].shape[2]} fixed passages, one for
-each language and domain, at {len(shares)} moments of the run (layout:
-`moeviz/training/emergence.py`). The table shows the loss on them and the share of the final choices
-already made (chance {percent(shape.chosen / shape.experts)}).
+{_filled(intro)}
 
 {table(("tokens seen", "loss, nats", *layers), rows)}"""
 

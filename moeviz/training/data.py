@@ -1,11 +1,12 @@
 """What does the demo model read, and in which proportion? Corpus -> token shards -> batches.
 
-A shard folder holds three files:
+A shard folder holds the tokenised training text and, as it is, the validation text:
 
     tokenizer.json    the byte-level BPE
     shards.json       per group (language, domain): first token, tokens, documents, bytes
     tokens.bin.xz     all token ids as little-endian uint16, group after group;
                       every document starts with <|endoftext|>
+    validation.jsonl.xz
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import lzma
 import random
+import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -22,6 +24,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from moeviz.training.tokenizer import load_tokenizer, train_tokenizer
+
+VALIDATION = "validation.jsonl.xz"
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ def read_documents(paths: Iterable[Path]) -> Iterator[Document]:
             for line in lines:
                 row = json.loads(line)
                 yield Document(row["text"], row["language"], row["domain"], row.get("parallel"))
+
+
+def validation_documents(folder: Path) -> list[Document]:
+    """The unseen documents kept in a corpus or shard folder."""
+    return list(read_documents([folder / VALIDATION]))
 
 
 def training_files(corpus: Path) -> list[Path]:
@@ -123,6 +132,7 @@ def build_shards(
         rows.append(Group(language, domain, first, len(tokens), len(texts), size))
         pieces.append(tokens)
         first += len(tokens)
+    shutil.copyfile(corpus / VALIDATION, folder / VALIDATION)
     shards = Shards(tokenizer, tuple(rows), np.concatenate(pieces))
     write_shards(shards, folder)
     return shards
@@ -138,7 +148,7 @@ def write_shards(shards: Shards, folder: Path) -> None:
     """Keeps the shard in `folder`; about a fifth of the text's size."""
     rows = [asdict(group) for group in shards.groups]
     (folder / "shards.json").write_text(json.dumps({"groups": rows}, indent=0))
-    with lzma.open(folder / "tokens.bin.xz", "wb", preset=1) as file:
+    with lzma.open(folder / "tokens.bin.xz", "wb", preset=6) as file:
         file.write(shards.tokens.astype("<u2").tobytes())
 
 

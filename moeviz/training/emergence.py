@@ -78,6 +78,7 @@ class Recorder:
         save_file(
             self.moments | {"tokens": self.passages.tokens}, self.path, metadata=self._labels()
         )
+        self.path.chmod(0o644)  # safetensors writes files only the owner can read
 
     def _labels(self) -> dict[str, str]:
         return {

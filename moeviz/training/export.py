@@ -23,3 +23,5 @@ def export_model(checkpoint: Path, recipe: Recipe, shards: Path, folder: Path) -
     model.save_pretrained(folder, max_shard_size="14MB")
     tokenizer = as_transformers(load_tokenizer(shards / "tokenizer.json"), recipe.shape.longest)
     tokenizer.save_pretrained(folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)  # safetensors writes files only the owner can read

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from moeviz.training import evaluate, specialise
-from moeviz.training.data import Document, read_documents
+from moeviz.training.data import Document, validation_documents
 from moeviz.training.model import build_model, watch_routers
 from moeviz.training.recipe import Recipe
 from moeviz.training.tokenizer import load_tokenizer
@@ -21,7 +21,7 @@ def evaluate_run(run: Path, recipe: Recipe, shards: Path, device: torch.device) 
 
     The model is evaluated as shipped: weights rounded to bfloat16, computed in float32.
     """
-    documents = list(read_documents([shards / "validation.jsonl.xz"]))
+    documents = validation_documents(shards)
     tokenizer = load_tokenizer(shards / "tokenizer.json")
     model = AutoModelForCausalLM.from_pretrained(run / "model", dtype=torch.float32)
     model = model.to(device).eval()

@@ -1,6 +1,7 @@
 """A corpus of a few made-up documents, tokenised; nothing outside the test folder is read."""
 
 import json
+import lzma
 import random
 
 import pytest
@@ -34,6 +35,8 @@ def corpus(tmp_path_factory):
     rows = [row for group in WORDS for row in made_up(*group, words=120)]
     lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     (folder / "train-1.jsonl").write_text(lines, encoding="utf-8")
+    with lzma.open(folder / "validation.jsonl.xz", "wt", encoding="utf-8") as file:
+        file.write(lines)
     return folder
 
 
