@@ -139,20 +139,14 @@ def training_experts(self: nn.Module, hidden: Tensor, chosen: Tensor, gates: Ten
     ends = torch.bincount(chosen.flatten(), minlength=self.num_experts).cumsum(0).int()
     with torch.autocast(device.type, enabled=False):
         rows = hidden.to(dtype).index_select(0, order // slots)
-        gate, up = _grouped(rows, self.gate_up_proj.to(dtype), ends).chunk(2, -1)
-        out = _grouped(functional.silu(gate) * up, self.down_proj.to(dtype), ends)
+        gate_up = functional.grouped_mm(rows, self.gate_up_proj.to(dtype).mT, offs=ends)
+        gate, up = gate_up.chunk(2, -1)
+        inner = functional.silu(gate) * up
+        out = functional.grouped_mm(inner, self.down_proj.to(dtype).mT, offs=ends)
         out = out * gates.flatten().index_select(0, order)[:, None].to(dtype)
     back = torch.empty_like(order)
     back[order] = torch.arange(len(order), device=device)
     return out.index_select(0, back).view(len(hidden), slots, -1).sum(1).to(hidden.dtype)
-
-
-def _grouped(rows: Tensor, weights: Tensor, ends: Tensor) -> Tensor:
-    """Rows of each expert times its matrix; rows sorted by expert, `ends` [E] where each stops."""
-    if rows.is_cuda and rows.dtype == torch.float32:  # CUDA's grouped_mm takes bfloat16 only
-        counts = ends.diff(prepend=ends.new_zeros(1)).tolist()
-        return torch.cat([r @ w.T for r, w in zip(rows.split(counts), weights, strict=True)])
-    return functional.grouped_mm(rows, weights.mT, offs=ends)
 
 
 def compile_layers(model: PreTrainedModel) -> None:
