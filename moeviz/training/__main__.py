@@ -1,4 +1,8 @@
-"""Train the demo model: `python -m moeviz.training --out DIR --minutes 60`."""
+"""Train the demo model: `python -m moeviz.training --corpus DIR --out DIR --minutes 60`.
+
+On a Linux CPU a step takes a quarter less time when freed memory is kept:
+MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=1000000000
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,11 @@ from moeviz.training.report import evaluate_run
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m moeviz.training", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m moeviz.training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the run; call again to go on")
     add("--corpus", type=Path, help="folder with train-*.jsonl.xz and validation.jsonl.xz")
