@@ -85,11 +85,11 @@ def model_inputs(network: nn.Module, ids: np.ndarray | list[int]) -> dict[str, A
     An encoder–decoder reads the text in its encoder, and again in its decoder after the start
     token, as in training (teacher forcing).
     """
-    device = _input_device(network)
+    device = input_device(network)
     row = torch.as_tensor(np.asarray(ids, np.int64)[None], device=device)
     inputs = {"input_ids": row, "attention_mask": torch.ones_like(row), "use_cache": False}
     if network.config.is_encoder_decoder:
-        start = torch.full((1, 1), _decoder_start(network), device=device)
+        start = torch.full((1, 1), decoder_start(network), device=device)
         inputs["decoder_input_ids"] = torch.cat([start, row], dim=1)
     return inputs
 
@@ -105,7 +105,8 @@ def probe_inputs(network: nn.Module, tokenizer, count: int) -> dict[str, Any]:
     return model_inputs(network, ids)
 
 
-def _decoder_start(network: nn.Module) -> int:
+def decoder_start(network: nn.Module) -> int:
+    """The id that an encoder–decoder's decoder begins with."""
     config = network.config
     for name in ("decoder_start_token_id", "bos_token_id", "pad_token_id"):
         if getattr(config, name, None) is not None:
@@ -113,5 +114,6 @@ def _decoder_start(network: nn.Module) -> int:
     return 0
 
 
-def _input_device(network: nn.Module) -> torch.device:
+def input_device(network: nn.Module) -> torch.device:
+    """Where token ids must be: the device of the embeddings."""
     return network.get_input_embeddings().weight.device

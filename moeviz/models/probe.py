@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from moeviz.models.choices import CaptureError, Choice
 from moeviz.models.inputs import probe_inputs
-from moeviz.models.proofs import Replay, answers_wrongly, factor_after_experts
+from moeviz.models.replay import Replay, answers, factor_after_experts
 from moeviz.models.sites import Site, expert_count
 from moeviz.models.tape import run_once
 from moeviz.trace import EMPTY, RouterSpec
@@ -312,7 +312,7 @@ def _not_causal(network: nn.Module, site: Site) -> str:
 
 def _wrong_experts(network: nn.Module, reading: dict[Site, Choice], replay: Replay) -> list[str]:
     site, choice = next(iter(reading.items()))
-    wrong = answers_wrongly(site, choice, replay, most=8)
+    wrong = answers(site, choice, replay, most=8).wrong
     if not wrong:
         return []
     return [

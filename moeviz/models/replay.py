@@ -1,13 +1,14 @@
-"""Evidence that a captured choice is what the model computed, found without our own hooks' word.
+"""Running one routed block again, alone, with the arguments it got in a real run.
 
-A routed block is called again, alone, with the arguments that it got in a real run: once as it
-is, and once with something changed whose effect is known beforehand.
+Once as it is, and once with something changed whose effect is known beforehand: evidence on what
+the model computed that does not take our own record's word for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -95,27 +96,41 @@ def factor_after_experts(site: Site, replay: Replay) -> float:
     return round(factor, 3) if proportional else 1.0
 
 
-def answers_wrongly(site: Site, choice: Choice, replay: Replay, most: int) -> list[int]:
-    """Experts whose weights, when zeroed, change other rows than those that chose them.
+@dataclass(frozen=True)
+class Answers:
+    """Of the experts that were tried: those that answer for the tokens sent to them, and not."""
 
-    Tries the `most` first experts that some row chose and that have weights. Empty where all is
-    well, and where the weights cannot be changed (off-loaded, quantised).
+    right: tuple[int, ...] = ()
+    wrong: tuple[int, ...] = ()
+
+
+def answers(site: Site, choice: Choice, replay: Replay, most: int) -> Answers:
+    """Whether zeroing an expert's weights changes exactly the rows that chose it.
+
+    Tries the `most` first experts that some row chose and that have weights; none where the
+    weights cannot be changed (off-loaded, quantised) or the experts cannot run alone.
     """
-    runner = site.experts if site.kind in ("indexed", "one-hot") else site.block
-    if not replay.has(runner):
-        return []
+    runner = _runner(site, replay)
+    if runner is None:
+        return Answers()
     sent = choice.ids.masked_fill(choice.gates == 0, EMPTY)
     chosen = [int(e) for e in sent.unique() if 0 <= e < (expert_count(site) or len(sent))]
     before = replay.again(runner).reshape(len(sent), -1)
-    wrong = []
+    right, wrong = [], []
     for expert in chosen[:most]:
         with zeroed(site, expert) as possible:
             if not possible:
-                return []
+                return Answers()
             changed = (replay.again(runner).reshape(len(sent), -1) != before).any(-1)
-        if not torch.equal(changed, (sent == expert).any(-1)):
-            wrong.append(expert)
-    return wrong
+        exact = torch.equal(changed, (sent == expert).any(-1))
+        (right if exact else wrong).append(expert)
+    return Answers(tuple(right), tuple(wrong))
+
+
+def _runner(site: Site, replay: Replay) -> nn.Module | None:
+    """The smallest module that holds the site's experts and can run again."""
+    choices = [site.experts, site.block] if site.kind in ("indexed", "one-hot") else [site.block]
+    return next((module for module in choices if replay.has(module)), None)
 
 
 @contextmanager

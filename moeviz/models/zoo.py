@@ -58,7 +58,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"attn_layer_offset", 0),
     (r"num_mtp_layers|num_nextn_predict_layers|num_kv_shared_layers", 0),
     # how wide
-    (r"(projector_|merged_|out_|text_|moe_|input_)?hidden_(size|dim)\w*|d_model", 32),
+    (r"(projector_|merged_|out_|text_|moe_|input_)?hidden_(sizes?|dim)\w*|d_model", 32),
     (r"(vision_|projector_)?(in|out)put_dim|output_proj_dims|adapter_(in|out)_dim", 32),
     (r"\w*intermediate_size\w*|\w*ffn_dim|\w*ffn_hidden_size|mlp_dim|d_ff|share_expert_dim", 16),
     (r"(q|kv|o)_lora_rank|\w*lowrank|moe_latent_size|gated_norm_rank", 16),
@@ -71,7 +71,8 @@ RULES: tuple[tuple[str, Rule], ...] = (
     (r"ssm_state_size|mamba_d_state|mamba_dt_rank", 8),
     # how far
     (r"sliding_window(_size)?|attention_chunk_size|keep_window_size|window_size", 16),
-    (r"index_topk|\w*chunk_size|block_size", 16),
+    (r"\w*chunk_size|block_size", 16),
+    (r"index_topk", 64),  # more than a probe's tokens: ties among keys would move routes
     (r"max_position_embeddings|max_seq_len|model_max_length", 512),
 )
 """(whole field name, small value or how to get one from the default); the first match counts."""
@@ -92,6 +93,10 @@ PARTICULARS: dict[str, dict[str, Any]] = {
     # widths that its own check ties together
     "dots3_note": {"text_config.head_dim": 24, "audio_config.adapter_input_size": 32},
     "nemo_speechlm": {"audio_config.diarization_config.head_config.audio_hidden_size": 32},
+    # its experts are pairs of keys: their number is a square
+    "doge": {"num_experts": 16},
+    # its vision tower multiplies the patch size into widths
+    "inkling_mm_model": {"vision_config.patch_size": 8},
     # what of a head is rotated is sized for heads of 128
     "ernie4_5_vl_moe": {"text_config.rope_parameters.mrope_section": [1, 1, 2]},
     "glm4v_moe": {
@@ -211,7 +216,7 @@ def _shrunk(fields: dict[str, Any]) -> dict[str, Any]:
                 if int(key) == old
             }
         elif isinstance(value, list) and layers and len(value) == _depth(fields):
-            value = [value[i] for i in layers]
+            value = _small(name, [value[i] for i in layers])
         elif re.search(r"token_(id|index)$", name) and (value or 0) >= FIRST_MARKER:
             value = FIRST_MARKER + sum("token_" in other for other in small)
         else:
@@ -230,6 +235,8 @@ def _small(name: str, value: Any) -> Any:
         return True
     if value == 1.0 and re.search("rout.*scal", name) and isinstance(value, float):
         return 1.5
+    if isinstance(value, list) and value and all(type(entry) is int for entry in value):
+        return [_small(name, entry) for entry in value]
     needed = value is None and re.search("expert|moe_|^head_dim$", name)
     if not needed and (isinstance(value, bool) or not isinstance(value, int)):
         return value
