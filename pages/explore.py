@@ -31,7 +31,8 @@ def look(trace: RoutingTrace) -> None:
 
 if trace is not None:
     intro.markdown(explore.plain(model_sentence(trace)))
-    for note in trace.source.notes:
-        notes.warning(explore.plain(note))
+    for note in (*trace.source.notes, session.text_note(trace.tokens.source)):
+        if note:
+            notes.warning(explore.plain(note))
     look(trace)
     explore.downloads(trace)

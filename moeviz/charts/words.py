@@ -58,9 +58,10 @@ def model_sentence(trace: RoutingTrace) -> str:
     layers, tokens, experts, chosen = trace.shape
     uneven = trace.router.experts_per_layer or trace.router.chosen_per_layer
     upto = "up to " if uneven else ""
+    name = model_name(trace.source.model)
     return (
-        f"{model_name(trace.source.model)} sent each of {plural(tokens, 'token')} to {upto}{chosen} "
-        f"of {upto}{experts} experts, in each of {plural(layers, 'routed layer')}."
+        f"{name} sent each of {plural(tokens, 'token')} to {upto}{chosen} of {upto}{experts} "
+        f"experts, in each of {plural(layers, 'routed layer')}."
     )
 
 

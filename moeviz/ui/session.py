@@ -93,17 +93,12 @@ def shown_trace() -> tuple[RoutingTrace | None, str]:
 
 
 def check_text(text: str) -> None:
-    """Raises MoevizError for what is no text: nothing at all, half characters, or binary data."""
+    """Raises MoevizError for what is no text: nothing at all, far too much, or binary data."""
     if not text.strip():
         raise MoevizError("There is no text yet. Type or paste some, or pick an example.")
     if len(text) > LONGEST_TEXT:
         raise MoevizError(
             f"The text has {len(text):,} characters; paste at most {LONGEST_TEXT:,} at a time."
-        )
-    if any("\ud800" <= c <= "\udfff" for c in text):
-        raise MoevizError(
-            "The text holds half a character (a lone surrogate), which no tokenizer can read. "
-            "Copy it again from its source, or delete the broken sign."
         )
     control = sum(1 for c in text if (ord(c) < 32 and c not in "\t\n\r\f") or ord(c) == 127)
     if control > max(2, 0.05 * len(text)):
@@ -111,6 +106,18 @@ def check_text(text: str) -> None:
             f"This looks like binary data rather than text: {control:,} of {len(text):,} "
             "characters are control codes. Paste text instead."
         )
+
+
+def text_note(text: str) -> str:
+    """A sentence the reader should know about the text itself, "" for none."""
+    broken = text.count("\ufffd")
+    if not broken:
+        return ""
+    signs = "sign" if broken == 1 else "signs"
+    return (
+        f"The text holds {broken:,} replacement {signs} (\ufffd): something in it was broken "
+        "before it was read, such as half a character or a wrong encoding."
+    )
 
 
 def visit() -> str:

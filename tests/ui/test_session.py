@@ -4,7 +4,7 @@ import pytest
 
 from moeviz.trace import MoevizError
 from moeviz.ui.examples import EXAMPLES
-from moeviz.ui.session import check_text
+from moeviz.ui.session import check_text, text_note
 
 
 def sentence(text: str) -> str:
@@ -25,10 +25,11 @@ def test_binary_data():
     )
 
 
-def test_half_a_character():
-    assert sentence("fine \ud83d not fine") == (
-        "The text holds half a character (a lone surrogate), which no tokenizer can read. Copy it "
-        "again from its source, or delete the broken sign."
+def test_broken_characters_are_pointed_out():
+    assert text_note("a whole text") == ""
+    assert text_note("half \ufffd of it") == (
+        "The text holds 1 replacement sign (\ufffd): something in it was broken before it was "
+        "read, such as half a character or a wrong encoding."
     )
 
 

@@ -67,7 +67,10 @@ function looksLikeCode(text) {
 
 function spanFor(own, i, piece, owned, special, breaks) {
   const span = el("span", owned ? "t" : "gap");
-  if (special) span.classList.add("mark");
+  if (special) {
+    span.classList.add("mark");
+    span.dir = "ltr"; // and so has no say in the direction of its line
+  }
   const lone = /^ +$/.test(piece);
   const shown = piece
     .replace(/[\t\r\u00a0]/g, (c) => SIGNS[c])

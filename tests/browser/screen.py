@@ -1,0 +1,147 @@
+"""What a person does on the Explore page, and how long it takes until the answer is painted."""
+
+import time
+
+STRIP, GRID = ".root[data-colour]", ".root[data-columns]"
+
+# Selectors that look into shadow roots, for code that runs inside the page.
+_FIND = """
+window.inShadows ??= (selector) => [...document.querySelectorAll('*')]
+  .flatMap((e) => (e.shadowRoot ? [...e.shadowRoot.querySelectorAll(selector)] : []));
+"""
+
+
+def open_app(page, url: str, query: str = "") -> None:
+    """Open the page and wait until everything is drawn."""
+    page.goto(f"{url}/{query}")
+    page.locator(".strip .t").first.wait_for(timeout=60_000)
+    settle(page)
+
+
+def settle(page) -> None:
+    """Wait until the script has run and the browser has drawn."""
+    page.wait_for_timeout(60)  # the browser marks a run as begun a moment after the click
+    page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
+    page.wait_for_function("() => !document.querySelector('[data-stale=true]')")
+    page.evaluate("() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
+
+
+def run_text(page, text: str) -> None:
+    """Type the text over what is there, press Ctrl+Enter, wait for the answer."""
+    area = page.get_by_label("Text", exact=True)
+    area.fill(text)
+    area.press("Control+Enter")
+    settle(page)
+
+
+def pick(page, name: str) -> None:
+    """Press one of the buttons of the toolbar."""
+    page.get_by_role("radio", name=name, exact=True).click()
+    settle(page)
+
+
+def token(page, place: int):
+    """The first stretch of text of token `place`."""
+    return page.locator(f".strip .t[data-token='{place}']").first
+
+
+def grid(page, title: str):
+    """The grid whose heading contains `title`."""
+    return page.locator(GRID).filter(has=page.locator("h3", has_text=title))
+
+
+def cell(figure, row: int, column: int) -> dict:
+    """Where the middle of a cell is, counted from the grid's corner; row -1 is the head."""
+    data = figure.evaluate("e => ({...e.dataset})")
+    high, wide = float(data["rowHeight"]), float(data["cell"])
+    head = float(data["head"])
+    y = head + (row + 0.5) * high if row >= 0 else head / 2
+    return {"x": float(data["gutter"]) + (column + 0.5) * wide, "y": y}
+
+
+def click_cell(page, figure, row: int, column: int) -> None:
+    figure.locator(".view").click(position=cell(figure, row, column))
+    settle(page)
+
+
+def shown_text(page) -> str:
+    """The text as the strip shows it: line signs and special tokens left out."""
+    read = """e => [...e.children].map(line => [...line.children]
+      .filter(s => !s.classList.contains('mark')).map(s => s.textContent).join('')).join('')"""
+    text = page.locator(".strip").evaluate(read)
+    return text.replace("↵", "\n").replace("·", " ")
+
+
+def legend(page) -> list[tuple[int, str]]:
+    """(expert, share) of each chip under the text."""
+    read = "es => es.map(e => [+e.dataset.expert, e.lastChild.textContent])"
+    return [tuple(chip) for chip in page.locator(".chip").evaluate_all(read)]
+
+
+def time_paste(page, text: str) -> float:
+    """Milliseconds from Ctrl+Enter on a pasted text until its strip and grids are painted."""
+    area = page.get_by_label("Text", exact=True)
+    area.fill(text)
+    before = page.locator(STRIP).get_attribute("data-key")
+    page.evaluate(_FIND)
+    page.evaluate(
+        """(before) => {
+          window.painted = null;
+          document.addEventListener('keydown', () => {
+            const start = performance.now();
+            const look = () => {
+              const keys = inShadows('.root[data-key]').map((r) => r.dataset.key);
+              if (keys.length === 4 && keys.every((k) => k === keys[0] && k !== before))
+                requestAnimationFrame(() => { window.painted = performance.now() - start; });
+              else requestAnimationFrame(look);
+            };
+            requestAnimationFrame(look);
+          }, { once: true, capture: true });
+        }""",
+        before,
+    )
+    area.press("Control+Enter")
+    took = _read(page)
+    settle(page)
+    return took
+
+
+def time_token(page, place: int) -> float:
+    """Milliseconds from a click on a token until its journey is painted."""
+    return _time_click(page, token(page, place), "fixedToken", str(place))
+
+
+def time_layer(page, name: str) -> float:
+    """Milliseconds from a click on a layer's button until text and grid show that layer."""
+    button = page.get_by_role("radio", name=name, exact=True)
+    return _time_click(page, button, "layer", name)
+
+
+def _time_click(page, target, fact: str, value: str) -> float:
+    page.evaluate(_FIND)
+    page.evaluate(
+        """([fact, value]) => {
+          window.painted = null;
+          const roots = inShadows('.root');
+          document.addEventListener('click', () => {
+            const start = performance.now();
+            const look = () => {
+              if (roots.some((r) => r.dataset[fact] === value))
+                requestAnimationFrame(() => { window.painted = performance.now() - start; });
+              else requestAnimationFrame(look);
+            };
+            requestAnimationFrame(look);
+          }, { once: true, capture: true });
+        }""",
+        [fact, value],
+    )
+    target.click()
+    took = _read(page)
+    settle(page)
+    time.sleep(0.05)
+    return took
+
+
+def _read(page) -> float:
+    page.wait_for_function("() => window.painted !== null")
+    return float(page.evaluate("() => window.painted"))

@@ -1,0 +1,378 @@
+"""The Explore page as a visitor uses it: paste, click, read, take home."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser.screen import (
+    GRID,
+    STRIP,
+    click_cell,
+    grid,
+    legend,
+    open_app,
+    pick,
+    run_text,
+    settle,
+    shown_text,
+    time_layer,
+    time_paste,
+    time_token,
+    token,
+)
+from playwright.sync_api import expect
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import moeviz
+from moeviz.charts.words import percent
+from moeviz.metrics.table import routing_table
+from moeviz.trace import EMPTY
+from moeviz.ui.examples import EXAMPLES, MIXED
+
+OUTPUT = Path(__file__).parent.parent / "output"
+TEXTS = {name: EXAMPLES[name] for name in ("Français", "Python", "中文")}
+
+
+def first_choices(trace, row) -> list[tuple[int, str]]:
+    """(expert, share) as the legend should have them, most frequent first."""
+    top = trace.experts[row, :, 0]
+    counts = np.bincount(top[top != EMPTY], minlength=trace.shape[2])
+    order = np.argsort(-counts, kind="stable")
+    return [(int(e), percent(counts[e] / counts.sum())) for e in order if counts[e]]
+
+
+def shot(page, name: str) -> None:
+    """Keep a picture of the whole page as test output."""
+    high = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollHeight")
+    size = page.viewport_size
+    page.set_viewport_size({"width": size["width"], "height": min(high + 10, 5000)})
+    settle(page)
+    page.screenshot(path=OUTPUT / f"{name}.png")
+    page.set_viewport_size(size)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_the_first_visit_shows_a_traced_example(visitor, app_url, truth, scheme, width):
+    page = visitor(width=width, color_scheme=scheme)
+    open_app(page, app_url)
+    shot(page, f"first_{scheme}_{width}")
+    trace = truth(MIXED)
+    row = trace.shape[0] // 2
+    assert legend(page) == first_choices(trace, row)
+    assert page.locator(GRID).count() == 3
+    assert page.locator(STRIP).get_attribute("data-key") == trace.key
+    sideways = "e => e.scrollWidth - e.clientWidth"
+    assert page.locator("[data-testid=stMain]").evaluate(sideways) <= 0
+    assert page.locator("[data-testid=stException]").count() == 0
+
+
+def test_french_python_and_chinese_fire_different_experts(page, app_url, truth):
+    traces = {name: truth(text) for name, text in TEXTS.items()}
+    layers = next(iter(traces.values())).layers
+    tops = [
+        {n: first_choices(t, row)[0][0] for n, t in traces.items()} for row in range(len(layers))
+    ]
+    row = max(range(len(layers)), key=lambda r: len(set(tops[r].values())))
+    assert len(set(tops[row].values())) >= 2, "no layer of this model tells the three apart"
+    open_app(page, app_url)
+    pick(page, str(layers[row]))
+    for name, text in TEXTS.items():
+        run_text(page, text)
+        assert legend(page) == first_choices(traces[name], row)
+        assert page.locator(STRIP).get_attribute("data-key") == traces[name].key
+        shot(page, f"text_{name}")
+
+
+def test_the_text_is_shown_letter_by_letter(page, app_url):
+    open_app(page, app_url)
+    for name in ("العربية", "हिन्दी", "日本語"):
+        pick(page, name)
+        assert shown_text(page) == EXAMPLES[name]
+        direction = page.locator(".strip > div").last.evaluate("e => getComputedStyle(e).direction")
+        assert direction == ("rtl" if name == "العربية" else "ltr")
+    page.locator(".strip").screenshot(path=OUTPUT / "strip_last_script.png")
+
+
+def test_a_token_tells_its_whole_path(page, app_url, truth):
+    trace = truth(MIXED)
+    open_app(page, app_url)
+    token(page, 7).click()
+    settle(page)
+    journey = grid(page, "One token")
+    assert journey.locator(".facts dd").first.inner_text() == f"8 of {len(trace.tokens)}"
+    rows = journey.locator(".sheet tbody tr").all()
+    assert len(rows) == trace.shape[0]
+    for row, line in enumerate(rows):
+        cells = line.locator("td").all_inner_texts()
+        expected = [
+            f"{e}: {g:.3f}" for e, g in zip(trace.experts[row, 7], trace.gates[row, 7], strict=True)
+        ]
+        assert cells[0] == str(trace.layers[row])
+        assert [c.split(" (")[0] for c in cells[1:]] == expected
+    assert token(page, 7).get_attribute("aria-selected") == "true"
+    assert "token=7" in page.url
+
+
+def test_hovering_shows_the_routing_of_the_layer(page, app_url, truth):
+    trace = truth(MIXED)
+    row = trace.shape[0] // 2
+    open_app(page, app_url)
+    token(page, 3).hover()
+    tip = page.locator(STRIP).locator(".tip")
+    for expert, gate in zip(trace.experts[row, 3], trace.gates[row, 3], strict=True):
+        assert f"expert {expert}" in tip.inner_text()
+        assert f"{gate:.3f}" in tip.inner_text()
+
+
+def test_a_cell_of_the_token_grid_picks_token_and_expert(page, app_url, truth):
+    trace = truth(MIXED)
+    row, expert = trace.shape[0] // 2, 5
+    open_app(page, app_url)
+    click_cell(page, grid(page, "token by token"), 4, expert)
+    assert "expert=5" in page.url
+    assert "token=4" in page.url
+    assert grid(page, "One token").get_attribute("data-fixed-token") == "4"
+    took = {t for t in range(len(trace.tokens)) if expert in trace.experts[row, t]}
+    marked = page.locator(".strip .t.mine").evaluate_all("es => es.map(e => +e.dataset.token)")
+    assert took >= set(marked)
+    assert f"expert {expert}" in page.get_by_text("A random router gives").inner_text()
+
+
+def test_a_cell_of_the_layer_grid_opens_its_layer(page, app_url, truth):
+    trace = truth(MIXED)
+    open_app(page, app_url)
+    click_cell(page, grid(page, "expert by expert"), 0, 2)
+    assert page.locator(STRIP).get_attribute("data-layer") == str(trace.layers[0])
+    assert grid(page, "token by token").get_attribute("data-fixed-layer") == str(trace.layers[0])
+    assert legend(page) == first_choices(trace, 0)
+    assert "expert=2" in page.url
+
+
+def test_cells_are_coloured_by_their_value(page, app_url, truth):
+    trace = truth(MIXED)
+    row = trace.shape[0] // 2
+    open_app(page, app_url)
+    figure = grid(page, "token by token")
+    page.get_by_role("radio", name="Gate", exact=True).click()
+    settle(page)
+    chosen = int(trace.experts[row, 2, 0])
+    other = next(e for e in range(trace.shape[2]) if e not in trace.experts[row, 2])
+    assert brightness(figure, 2, chosen) < brightness(figure, 2, other) - 40
+
+
+def brightness(figure, row: int, column: int) -> float:
+    """Mean of red, green and blue near the left edge of a cell, away from its mark."""
+    return figure.evaluate(
+        """(e, [row, column]) => {
+          const d = e.dataset, canvas = e.querySelector('.view canvas');
+          const x = +d.gutter + column * d.cell + 3, y = +d.head + row * d.rowHeight + 4;
+          const [r, g, b] = canvas.getContext('2d').getImageData(x, y, 1, 1).data;
+          return (r + g + b) / 3;
+        }""",
+        [row, column],
+    )
+
+
+def test_the_keyboard_does_what_the_mouse_does(page, app_url):
+    open_app(page, app_url)
+    token(page, 2).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    settle(page)
+    assert grid(page, "One token").get_attribute("data-fixed-token") == "3"
+    grid(page, "token by token").locator(".view").focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    settle(page)
+    assert grid(page, "One token").get_attribute("data-fixed-token") == "4"
+    assert "expert=1" in page.url
+
+
+def test_every_figure_has_its_numbers_as_a_table(page, app_url, truth):
+    trace = truth(MIXED)
+    row = trace.shape[0] // 2
+    open_app(page, app_url)
+    figure = grid(page, "token by token")
+    figure.get_by_text("Load as a table").click()
+    figure.locator(".sheet").wait_for()
+    shares = figure.locator(".sheet tbody tr").all_inner_texts()
+    counts = np.bincount(trace.experts[row].ravel(), minlength=trace.shape[2])
+    assert [s.split("\t")[1] for s in shares] == [percent(c / counts.sum()) for c in counts]
+    figure.get_by_text("Choices as a table").click()
+    lines = figure.locator("details").last.locator("tbody tr")
+    expect(lines).to_have_count(len(trace.tokens))
+    seventh = f"{trace.experts[row, 6, 0]}: {trace.gates[row, 6, 0]:.3f}"
+    assert seventh in lines.nth(6).inner_text()
+    grid(page, "expert by expert").get_by_text("As a table").click()
+    expect(grid(page, "expert by expert").locator("tbody tr")).to_have_count(trace.shape[0])
+
+
+def test_every_figure_says_how_to_read_it_and_which_model(page, app_url):
+    open_app(page, app_url)
+    for card in page.locator("section.card").all():
+        assert card.locator(".read").first.inner_text().endswith(".")
+        assert card.locator(".model").inner_text()
+
+
+def test_downloads_open_equal_to_the_trace(page, app_url, truth, tmp_path):
+    trace = truth(MIXED)
+    open_app(page, app_url)
+    files = {}
+    for label in ("Trace (.moetrace)", "Table (.csv)"):
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=label).click()
+        files[label] = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(files[label])
+    assert moeviz.open_trace(files["Trace (.moetrace)"]).key == trace.key
+    table = pd.read_csv(io.BytesIO(files["Table (.csv)"].read_bytes()), keep_default_na=False)
+    ours = routing_table(trace)
+    assert table.expert.tolist() == ours.expert.tolist()
+    assert table.text.tolist() == ours.text.tolist()
+    assert np.allclose(table.gate, ours.gate, atol=1e-6)
+
+
+def test_markup_in_a_text_is_only_text(page, app_url):
+    open_app(page, app_url)
+    for text in (
+        "<img src=x onerror=\"window.__xss='img'\"><script>window.__xss='script'</script>",
+        "<style>body{display:none}</style> [link](javascript:alert(1)) $x^2$ :material/home: **b**",
+    ):
+        run_text(page, text)
+        assert shown_text(page) == text
+        token(page, 2).click()
+        settle(page)
+        token(page, 3).hover()
+        grid(page, "token by token").locator(".view").hover(position={"x": 20, "y": 150})
+    assert page.evaluate("() => window.__xss ?? null") is None
+    assert page.locator("body").evaluate("e => getComputedStyle(e).display") == "block"
+
+
+def test_two_visitors_never_see_each_others_text(visitor, app_url):
+    secrets = ("the first visitor's private words", "das Geheimnis des zweiten Besuchs")
+    pages = [visitor(), visitor()]
+    for page in pages:
+        open_app(page, app_url)
+    for page, secret in zip(pages, secrets, strict=True):
+        run_text(page, secret)
+    for page, own, other in zip(pages, secrets, secrets[::-1], strict=True):
+        token(page, 2).click()
+        settle(page)
+        seen = page.locator(".strip").inner_text()
+        assert own in seen
+        assert other not in page.content() + seen + page.url
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "There is no text yet. Type or paste some, or pick an example."),
+        (" \n ", "There is no text yet. Type or paste some, or pick an example."),
+        ("\x01\x02\x03\x04 bin", "This looks like binary data rather than text: 4 of 8 characters "
+                                 "are control codes. Paste text instead."),
+    ],
+)  # fmt: skip
+def test_what_is_no_text_is_said_in_one_sentence(page, app_url, truth, text, sentence):
+    open_app(page, app_url)
+    run_text(page, text)
+    assert page.get_by_role("alert").all_inner_texts() == [sentence]
+    assert page.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
+    run_text(page, "Now a text.")
+    assert page.get_by_role("alert").count() == 0
+
+
+def test_one_token_and_half_a_character(page, app_url):
+    open_app(page, app_url)
+    run_text(page, "a")
+    assert shown_text(page) == "a"
+    assert page.locator(GRID).count() == 3
+    area = page.get_by_label("Text", exact=True)
+    area.evaluate(
+        """e => {
+          const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set;
+          set.call(e, 'half \\ud83d of it');
+          e.dispatchEvent(new Event('input', { bubbles: true }));
+        }"""
+    )
+    area.press("Control+Enter")
+    settle(page)
+    assert shown_text(page) == "half \ufffd of it"
+    assert page.get_by_role("alert").inner_text().startswith("The text holds 1 replacement sign")
+
+
+def test_a_hundred_thousand_characters_are_cut_and_it_says_so(page, app_url, model):
+    open_app(page, app_url)
+    run_text(page, "Forty words about nothing, again and again. " * 2300)
+    note = page.get_by_role("alert").inner_text()
+    assert note.startswith("The text was cut:")
+    assert f"first {model.max_tokens:,}" in note
+    strip = page.locator(STRIP)
+    assert strip.locator(".t").last.get_attribute("data-token") == str(model.max_tokens - 1)
+    assert "text=" not in page.url
+    shot(page, "long_text")
+
+
+def test_a_model_that_cannot_be_had_leaves_the_view(page, app_url, truth, tmp_path):
+    LlamaForCausalLM(
+        LlamaConfig(vocab_size=99, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+                    num_attention_heads=2)
+    ).save_pretrained(tmp_path / "dense")  # fmt: skip
+    open_app(page, app_url)
+    page.get_by_role("button", name="Model:").click()
+    field = page.get_by_role("textbox", name="Hub id or local folder")
+    for name, words in (
+        (str(tmp_path / "dense"), "has no Mixture-of-Experts layers"),
+        ("no-such-organisation/no-such-model", "no-such-model"),
+        ("/no/such/folder", "There is no folder /no/such/folder."),
+    ):
+        field.fill(name)
+        field.press("Enter")
+        settle(page)
+        page.get_by_role("alert").filter(has_text=words).wait_for()
+        assert page.get_by_role("alert").count() == 1
+        assert page.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
+
+
+def test_a_link_opens_the_same_view(visitor, app_url, truth):
+    first = visitor()
+    open_app(first, app_url)
+    run_text(first, "Ein kurzer Text, two languages.")
+    layer = str(truth(MIXED).layers[0])
+    pick(first, layer)
+    pick(first, "Loss")
+    pick(first, "Logit")
+    token(first, 4).click()
+    settle(first)
+    click_cell(first, grid(first, "token by token"), 3, 6)
+    second = visitor()
+    open_app(second, app_url, first.url.split("/", 3)[3])
+    for page in (first, second):
+        strip, journey = page.locator(STRIP), grid(page, "One token")
+        assert strip.get_attribute("data-layer") == layer
+        assert strip.get_attribute("data-colour") == "loss"
+        assert journey.get_attribute("data-fixed-token") == "3"
+        assert page.get_by_label("Text", exact=True).input_value().startswith("Ein kurzer")
+    keys = [p.locator(STRIP).get_attribute("data-key") for p in (first, second)]
+    assert keys[0] == keys[1] == truth("Ein kurzer Text, two languages.").key
+    assert first.url == second.url
+
+
+def test_nonsense_in_a_link_opens_the_plain_view(page, app_url, truth):
+    open_app(page, app_url, "?layer=99&expert=-1&token=1e9&colour=x&cells=<b>&text=")
+    assert page.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
+    assert page.get_by_role("alert").count() == 0
+
+
+def test_answers_come_quickly(page, app_url):
+    """Wide limits, so that a busy machine passes; the benchmark measures in earnest."""
+    open_app(page, app_url)
+    words = " ".join(EXAMPLES[name] for name in ("English", "Français", "Deutsch", "Español"))
+    pastes = [time_paste(page, f"{n} {words}") for n in range(3)]
+    tokens = [time_token(page, n) for n in (5, 25, 45)]
+    layers = [time_layer(page, name) for name in ("0", "1", "0")]
+    print("paste", pastes, "token", tokens, "layer", layers)
+    assert np.median(pastes) < 6000
+    assert np.median(tokens) < 2000
+    assert np.median(layers) < 2000
