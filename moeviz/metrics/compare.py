@@ -30,7 +30,7 @@ class Comparison:
 
 
 def compare(plain: RoutingTrace, changed: RoutingTrace, seed: int = 0) -> Comparison:
-    """The difference that a rule made; raises TraceError when the two are not of the same tokens."""
+    """The difference that a rule made; raises TraceError for runs over different tokens."""
     if not np.array_equal(plain.tokens.ids, changed.tokens.ids) or plain.layers != changed.layers:
         raise TraceError("Only two runs of one model over the same tokens can be compared.")
     change = None

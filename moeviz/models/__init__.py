@@ -1,6 +1,17 @@
 """Models: text in, trace out. The one room where torch lives."""
 
-from moeviz.models.load import LoadedModel, ModelError, adopt, load_model
+from moeviz.models.errors import LoadCancelled, ModelError
+from moeviz.models.load import LoadedModel, adopt, load_model
+from moeviz.models.plan import LoadPlan, plan_load
 from moeviz.models.run import trace_text
 
-__all__ = ["LoadedModel", "ModelError", "adopt", "load_model", "trace_text"]
+__all__ = [
+    "LoadCancelled",
+    "LoadPlan",
+    "LoadedModel",
+    "ModelError",
+    "adopt",
+    "load_model",
+    "plan_load",
+    "trace_text",
+]

@@ -12,7 +12,7 @@ import tiny
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import moeviz
-from moeviz.models.load import ModelError
+from moeviz.models.errors import ModelError
 from moeviz.trace import MoevizError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -94,9 +94,9 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 
 
 def test_a_model_larger_than_memory_is_refused_before_it_loads(folder, monkeypatch):
-    monkeypatch.setattr("moeviz.models.load.free_memory", lambda device: 1000.0)
+    monkeypatch.setattr("moeviz.models.plan.free_memory", lambda device: 1000.0)
     assert message(folder) == (
-        f"{folder} needs 0.0 GB for its weights in float32, but cpu has 0.0 GB free. "
+        f"{folder} needs 0.3 MB for its weights in float32, but cpu has 0.0 MB free. "
         "Try a smaller dtype or another device."
     )
 
