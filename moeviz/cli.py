@@ -1,4 +1,4 @@
-"""The command line: `moeviz app`, `moeviz trace`.
+"""The command line: `moeviz app`, `moeviz trace`, `moeviz doctor`, `moeviz bench`.
 
 Exit code 0 only on success; what goes wrong is one sentence on standard error.
 """
@@ -6,6 +6,7 @@ Exit code 0 only on success; what goes wrong is one sentence on standard error.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,7 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moeviz import __version__
-from moeviz.trace import MoevizError, RoutingTrace
+from moeviz.trace import MoevizError, RoutingTrace, spoken
+
+BENCHES = {
+    "capture": ("moeviz.bench.capture", "capture_speed"),
+    "capacity": ("moeviz.bench.capacity", "capacity_speed"),
+    "screen": ("moeviz.bench.screen", "screen_speed"),
+}
+"""Name of each benchmark, and the function that gives its ratios."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,6 +56,17 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("--no-logits", action="store_true", help="keep choices and gates only")
     _add_model_options(trace)
     trace.set_defaults(run=_trace)
+
+    doctor = commands.add_parser("doctor", help="say what a model's router is, and prove it")
+    doctor.add_argument("--all", action="store_true", help="a tiny model of every architecture")
+    doctor.add_argument("name", nargs="?", help="the model, as for --model")
+    _add_model_options(doctor)
+    doctor.set_defaults(run=_doctor)
+
+    bench = commands.add_parser("bench", help="measure speed side by side with what it is built on")
+    bench.add_argument("only", nargs="*", metavar="part", help=f"any of: {', '.join(BENCHES)}")
+    bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    bench.set_defaults(run=_bench)
     return parser
 
 
@@ -102,6 +121,97 @@ def _trace(arguments: argparse.Namespace) -> int:
         print(_as_table(report))
         if written:
             print(f"\nSaved to {written}")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from moeviz.models.doctor import diagnose, diagnose_all
+
+    if arguments.all:
+        return _report_all(diagnose_all(), arguments.json)
+    found = diagnose(
+        arguments.name or arguments.model,
+        arguments.device,
+        arguments.dtype,
+        arguments.revision,
+        arguments.allow_code,
+    )
+    print(json.dumps(dataclasses.asdict(found)) if arguments.json else _diagnosis(found))
+    return 0 if found.passed else 1
+
+
+def _report_all(found, as_json: bool) -> int:
+    """One line a model type; exit code 1 when a proof failed or a type could not be tried."""
+    total = good = 0
+    for model_type, answer in found:
+        if isinstance(answer, str) and answer.startswith("Not routed"):
+            continue
+        total += 1
+        passed = not isinstance(answer, str) and answer.passed
+        good += passed
+        if as_json:
+            detail = answer if isinstance(answer, str) else dataclasses.asdict(answer)
+            print(json.dumps({"type": model_type, "passed": passed, "detail": detail}), flush=True)
+        else:
+            print(f"{model_type:<24} {_verdict(answer)}", flush=True)
+    if not as_json:
+        print(f"\n{good} of {total} architectures passed every proof.")
+    return 0 if good == total else 1
+
+
+def _verdict(answer) -> str:
+    if isinstance(answer, str):
+        return answer
+    failed = [f"{proof.claim}: {proof.detail}" for proof in answer.proofs
+              if proof.verdict == "fail"]  # fmt: skip
+    return "failed  " + "; ".join(failed) if failed else "passed  " + " ".join(answer.warnings)
+
+
+def _diagnosis(found) -> str:
+    lines = [
+        f"{found.model}: {found.model_type}, {found.parameters / 1e6:,.1f} million parameters, "
+        f"{found.dtype} on {found.device}, transformers {found.transformers}"
+    ]
+    for stack, router in found.routers.items():
+        lines.append(f"\n{stack}: {_router(router, found.layers[stack])}")
+    lines += [f"\nwarning: {sentence}" for sentence in found.warnings]
+    lines.append("")
+    lines += [f"{proof.verdict:<16}{proof.claim} {proof.detail}" for proof in found.proofs]
+    return "\n".join(lines)
+
+
+def _router(router, layers: tuple[int, ...]) -> str:
+    """The router's facts as one sentence."""
+    parts = [f"top-{router.chosen} of {router.experts} experts in layers {spoken(layers)}"]
+    scoring = f"{router.scoring} scores"
+    parts.append(f"{scoring}, gates add up to {router.scale:g}" if router.renormalised else scoring)
+    if router.bias:
+        parts.append("the choice is not simply the top-K of the logits")
+    if router.groups:
+        parts.append(f"{router.groups_chosen} of {router.groups} groups first")
+    if router.shared:
+        parts.append(f"{router.shared} shared")
+    if router.capacity:
+        parts.append(f"at most {router.capacity} tokens an expert")
+    return "; ".join(parts) + "."
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from importlib import import_module
+
+    from moeviz.bench.timing import as_table
+
+    unknown = [name for name in arguments.only if name not in BENCHES]
+    if unknown:
+        raise MoevizError(f"There is no benchmark {unknown[0]!r}; choose {', '.join(BENCHES)}.")
+    ratios = []
+    for name in arguments.only or BENCHES:
+        module, function = BENCHES[name]
+        ratios += getattr(import_module(module), function)()
+    if arguments.json:
+        print(json.dumps([dataclasses.asdict(row) for row in ratios]))
+    else:
+        print(as_table(ratios))
     return 0
 
 

@@ -242,7 +242,7 @@ class RoutingTrace:
             return self.layers.index(layer)
         raise TraceError(
             f"This trace has {len(self.layers)} routed layers and layer {layer} is not one of "
-            f"them. Choose {_spoken(self.layers)}."
+            f"them. Choose {spoken(self.layers)}."
         )
 
     def save(self, path: str | Path) -> Path:
@@ -314,7 +314,7 @@ def _check_choices(trace: RoutingTrace) -> None:
         raise TraceError("A token chose the same expert twice in one layer.")
 
 
-def _spoken(layers: tuple[int, ...]) -> str:
+def spoken(layers: tuple[int, ...]) -> str:
     """The layers as a person would say them: "0 to 15", or "1, 3 and 5"."""
     unique = sorted(set(layers))
     if len(unique) == 1:

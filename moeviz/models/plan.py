@@ -31,8 +31,9 @@ class LoadPlan:
     """How a model will be loaded, and what that needs.
 
     where: folder or hub id; commit: what its revision resolved to. adapter: folder or hub id of a
-    peft adapter on top, "" for none. skeleton: the model without weights. parameters: how many it has; bytes: what its weights take
-    in `dtype` on `device` ("spread" over all devices). free: bytes free there, None if unknown.
+    peft adapter on top, "" for none. skeleton: the model without weights. parameters: how many
+    it has; bytes: what its weights take in `dtype`. device: "spread" is all of them; free: bytes
+    free there, None if unknown.
     quantised: how the checkpoint is compressed, "" if not; then `bytes` is an upper bound.
     """
 

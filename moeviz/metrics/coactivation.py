@@ -1,0 +1,52 @@
+"""Which experts of a layer fire together?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from moeviz.trace import EMPTY, RoutingTrace, TraceError
+
+VARIANTS = ("paper", "script")
+
+
+def coactivation(trace: RoutingTrace, row: int, variant: str = "paper") -> np.ndarray:
+    """[E, E] share of the tokens of expert i that also chose expert j, in routed layer `row`.
+
+    N_ij / N_i with N_ij over all pairs of a token's choices: Muennighoff et al. 2024
+    (arXiv:2409.02060), eq. 6; chance is (K-1) / (E-1). The diagonal is nan, as are rows of experts
+    that no token chose. variant "script" counts only choices next to each other in rank, as the
+    published script does, whose chance is lower: `coactivation_chance`.
+    """
+    ids = trace.experts[row].astype(np.int64)
+    experts = trace.router.experts
+    together = np.zeros((experts, experts))
+    for first, second in _pairs(ids.shape[1], variant):
+        both = (ids[:, first] != EMPTY) & (ids[:, second] != EMPTY)
+        np.add.at(together, (ids[both, first], ids[both, second]), 1)
+        np.add.at(together, (ids[both, second], ids[both, first]), 1)
+    chosen = np.bincount(ids[ids != EMPTY], minlength=experts).astype(float)
+    chosen[chosen == 0] = np.nan
+    share = together / chosen[:, None]
+    np.fill_diagonal(share, np.nan)
+    return share
+
+
+def coactivation_chance(experts: int, chosen: int, variant: str = "paper") -> float:
+    """What every pair would show under uniformly random choices.
+
+    paper: (K-1) / (E-1). script: each token of an expert has on average 2 (K-1) / K rank
+    neighbours, so 2 (K-1) / (K (E-1)).
+    """
+    _pairs(chosen, variant)
+    if experts < 2:
+        return float("nan")
+    paper = (chosen - 1) / (experts - 1)
+    return paper if variant == "paper" else 2 * paper / chosen
+
+
+def _pairs(chosen: int, variant: str) -> list[tuple[int, int]]:
+    if variant not in VARIANTS:
+        raise TraceError(f"variant {variant!r} is not one of {', '.join(VARIANTS)}.")
+    if variant == "script":
+        return [(slot, slot + 1) for slot in range(chosen - 1)]
+    return [(a, b) for a in range(chosen) for b in range(a + 1, chosen)]

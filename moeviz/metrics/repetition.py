@@ -1,0 +1,55 @@
+"""Do neighbouring tokens go to the same experts more often than chance would send them there?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+
+from moeviz.metrics.load import layer_sizes
+from moeviz.trace import EMPTY, RoutingTrace
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """Share of consecutive token pairs, every array [L].
+
+    first: both have the same first choice. shared: they share any chosen expert.
+    even_first, even_shared: chance of an even random router, 1/E and 1 - C(E-K, K) / C(E, K).
+    loaded_first: chance of a random router with this layer's own load, sum of squared shares of
+    first choices; a layer with one busy expert repeats much by this alone.
+    Jiang et al. 2024 (arXiv:2401.04088), Table 5.
+    """
+
+    first: np.ndarray
+    shared: np.ndarray
+    even_first: np.ndarray
+    even_shared: np.ndarray
+    loaded_first: np.ndarray
+
+
+def repetition(trace: RoutingTrace) -> Repetition:
+    """How often each token is routed like the one before it; all nan for a single token."""
+    ids = trace.experts
+    before, after = ids[:, :-1], ids[:, 1:]
+    same = (before[..., 0] == after[..., 0]) & (after[..., 0] != EMPTY)
+    meet = (before[..., :, None] == after[..., None, :]) & (after[..., None, :] != EMPTY)
+    sizes, chosen = layer_sizes(trace)
+    pairs = list(zip(sizes, chosen, strict=True))
+    return Repetition(
+        first=_mean(same),
+        shared=_mean(meet.any(axis=(-1, -2))),
+        even_first=1 / sizes,
+        even_shared=np.array([1 - comb(e - k, k) / comb(e, k) for e, k in pairs]),
+        loaded_first=np.array([_meeting_chance(row[:, 0]) for row in ids]),
+    )
+
+
+def _mean(pairs: np.ndarray) -> np.ndarray:
+    return pairs.mean(axis=1) if pairs.shape[1] else np.full(len(pairs), np.nan)
+
+
+def _meeting_chance(first: np.ndarray) -> float:
+    counts = np.bincount(first[first != EMPTY])
+    return float(((counts / max(1, counts.sum())) ** 2).sum())
