@@ -1,0 +1,120 @@
+"""The command line as a user types it."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+import moeviz
+from moeviz.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    tiny.olmoe().save_pretrained(path)
+    tiny.tokenizer().save_pretrained(path)
+    return str(path)
+
+
+def test_trace_saves_the_trace_that_the_library_makes(folder, tmp_path, capsys):
+    out = tmp_path / "a.moetrace"
+    assert main(["trace", "--model", folder, "--text", "deux experts", "--out", str(out)]) == 0
+    made = moeviz.trace_text(moeviz.load_model(folder), "deux experts")
+    assert moeviz.open_trace(out).key == made.key
+    printed = capsys.readouterr().out
+    assert f"{folder}: {len(made.tokens)} tokens, 3 routed layers, top-2 of 8 experts" in printed
+    assert f"Saved to {out}" in printed
+
+
+def test_trace_prints_json_that_agrees_with_the_trace(folder, capsys):
+    assert main(["trace", "--model", folder, "--text", "deux experts", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    trace = moeviz.trace_text(moeviz.load_model(folder), "deux experts")
+    assert (report["key"], report["tokens"], report["file"]) == (trace.key, len(trace.tokens), None)
+    for row, facts in enumerate(report["layers"]):
+        first = list(trace.experts[row].ravel())
+        assert facts["share"] == round(first.count(facts["busiest_expert"]) / len(first), 4)
+        assert facts["chance_low"] <= facts["chance_high"]
+
+
+def test_trace_reads_a_file_and_standard_input(folder, tmp_path, capsys, monkeypatch):
+    path = tmp_path / "text.txt"
+    path.write_text("le routeur 路")
+    keys = []
+    for source in (str(path), "-"):
+        stdin = io.TextIOWrapper(io.BytesIO(path.read_bytes()))
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert main(["trace", "--model", folder, "--file", source, "--json"]) == 0
+        keys.append(json.loads(capsys.readouterr().out)["key"])
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--text", " "], "There is no text. Paste or type something first."),
+        (["--file", "/no/file"], "Cannot read /no/file: No such file or directory."),
+        (
+            ["--text", "x " * 99],
+            "The text has 199 tokens, but {folder} takes at most 64. Shorten it, or allow it to "
+            "be cut.",
+        ),
+        (
+            ["--text", "a", "--out", "/no/folder/a.moetrace"],
+            "Cannot write /no/folder/a.moetrace: No such file or directory.",
+        ),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence_and_exit_code_1(folder, capsys, arguments, sentence):
+    assert main(["trace", "--model", folder, *arguments]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == f"moeviz: {sentence.format(folder=folder)}"
+
+
+def test_a_file_that_is_not_text_is_refused(folder, tmp_path, capsys):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert main(["trace", "--model", folder, "--file", str(path)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"moeviz: {path} is not UTF-8 text."
+
+
+def test_doctor_names_the_router_and_every_proof(folder, capsys):
+    assert main(["doctor", folder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["routers"]["decoder"]["experts"] == 8
+    assert {proof["verdict"] for proof in found["proofs"]} <= {"pass", "not applicable"}
+    assert main(["doctor", folder]) == 0
+    printed = capsys.readouterr().out
+    assert "decoder: top-2 of 8 experts in layers 0 to 2; softmax scores." in printed
+    assert printed.count("\npass ") >= 6
+
+
+def test_doctor_fails_on_a_model_that_does_not_exist(capsys):
+    assert main(["doctor", "./nowhere"]) == 1
+    assert capsys.readouterr().err == (
+        "moeviz: There is no folder ./nowhere. Check the path, or give a hub id.\n"
+    )
+
+
+def test_an_unknown_benchmark_is_refused(capsys):
+    assert main(["bench", "nothing"]) == 1
+    assert capsys.readouterr().err == (
+        "moeviz: There is no benchmark 'nothing'; choose capture, capacity, screen.\n"
+    )
+
+
+@pytest.mark.parametrize("command", [[], ["trace"], ["doctor"], ["bench"], ["app"]])
+def test_each_command_has_help(command):
+    done = subprocess.run(
+        [sys.executable, "-m", "moeviz", *command, "--help"],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: moeviz")
