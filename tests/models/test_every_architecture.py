@@ -22,8 +22,7 @@ from moeviz.models.witness import Witness
 from moeviz.models.zoo import architectures, tiny_model
 from moeviz.trace import EMPTY, Tokens
 
-KNOWN = frozenset(
-    """
+NAMES = """
     afmoe aria axk1 axk2 bailing_hybrid beam cohere2_moe dbrx deepseek_ocr2 deepseek_v2
     deepseek_v3 deepseek_v32 deepseek_v4 diffusion_gemma doge dots1 dots3_note ernie4_5_moe
     ernie4_5_vl_moe exaone_moe flex_olmo flint gemma4 glm4_moe glm4_moe_lite glm4v_moe glm5_next
@@ -34,8 +33,8 @@ KNOWN = frozenset(
     nemotron_h_omni nllb-moe olmoe openai_privacy_filter phimoe qwen2_moe qwen3_5_moe qwen3_moe
     qwen3_next qwen3_omni_moe_thinker qwen3_vl_moe qwen4_exp solar_open step3p7
     switch_transformers unlimited_ocr zaya
-    """.split()
-)
+"""
+KNOWN = frozenset(NAMES.split())
 """Routed architectures of transformers 5.23: 72, and three that hold one of them inside."""
 
 NOT_ROUTED = {
