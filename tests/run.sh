@@ -16,4 +16,4 @@ fi
 
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-exec .venv/bin/python -m pytest -n 2 --dist loadgroup "${@:--mnot slow}"
+exec .venv/bin/python -m pytest -n 2 --dist loadgroup "${@:--mnot slow and not versions}"
