@@ -7,14 +7,15 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import explore, session
 
 explore.open_link()
-explore.model_bar()
+bar = st.container()
 st.title("Which experts read your text?", anchor=False)
-intro = st.empty()
+intro = st.container()
 explore.text_box()
 explore.offer_model()
 trouble_slot, notes = st.empty(), st.container()
 
-trace, trouble = session.shown_trace()
+with explore.waiting(trouble_slot):
+    trace, trouble = session.shown_trace()
 if trouble:
     trouble_slot.error(explore.plain(trouble))
 
@@ -29,6 +30,8 @@ def look(trace: RoutingTrace) -> None:
     explore.write_link(trace, view)
 
 
+with bar:
+    explore.model_bar()
 if trace is not None:
     intro.markdown(explore.plain(model_sentence(trace)))
     for note in (*trace.source.notes, session.text_note(trace.tokens.source)):

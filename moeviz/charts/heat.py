@@ -34,7 +34,7 @@ def token_grid(
         "title": f"Layer {layer}, token by token",
         "rows": {"kind": "token", "name": "Token", "labels": token_labels(trace)},
         "fixed": {"layer": layer},
-        "cell": {"name": name, "low": low, "high": high, "unit": unit},
+        "cell": {"name": name, "low": low, "high": high, "unit": unit, "root": cells != "logit"},
         "ends": _ends(cells, low, high),
         "bars": {"low": chance.low, "high": chance.high, "even": chance.even},
         "read": (
@@ -92,8 +92,8 @@ def token_journey(trace: RoutingTrace, token: int, top: float) -> Picture:
         "facts": _token_facts(trace, token, path.loss),
         "rows": {"kind": "layer", "name": "Layer", "labels": [str(x) for x in trace.layers]},
         "fixed": {"token": token},
-        "cell": {"name": name, "low": 0.0, "high": top, "unit": "%"},
-        "ends": ["0 %", percent(top)],
+        "cell": {"name": name, "low": 0.0, "high": top, "unit": "%", "root": True},
+        "ends": _ends("probability", 0.0, top),
         "choices": True,
         "read": (
             "Each row is one layer's router deciding about this token; dots mark the experts it "
@@ -141,9 +141,11 @@ def _cells(
 
 
 def _ends(cells: str, low: float, high: float) -> list[str]:
-    if cells == "probability":
-        return ["0 %", percent(high)]
-    return [f"{low:.1f}" if low else "0", f"{high:.2f}" if cells == "gate" else f"{high:.1f}"]
+    """Words for the ends of the scale; a root scale has a quarter of its top in the middle."""
+    if cells == "logit":
+        return [f"{low:.1f}", f"{high:.1f}"]
+    word = percent if cells == "probability" else "{:.2f}".format
+    return ["0 %" if cells == "probability" else "0", word(high / 4), word(high)]
 
 
 def _spread(experts: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
@@ -163,7 +165,7 @@ def _token_facts(trace: RoutingTrace, token: int, loss: float) -> list[list[str]
     if piece.special:
         facts.append(["Kind", "special: stands for no text"])
     if trace.loss is not None:
-        facts.append(["Loss on the next token", loss_words(loss)])
+        facts.append(["Next-token loss", loss_words(loss)])
     return facts
 
 

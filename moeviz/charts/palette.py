@@ -49,7 +49,7 @@ def experts() -> Scale:
         for step, chroma, hue in _EXPERTS
     ]
     dark = [
-        _hex((0.34, 0.455, 0.575)[step], (0.05, 0.09, 0.125)[chroma], hue)
+        _hex((0.34, 0.455, 0.56)[step], (0.05, 0.09, 0.125)[chroma], hue)
         for step, chroma, hue in _EXPERTS
     ]
     return Scale(tuple(light), tuple(dark))

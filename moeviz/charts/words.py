@@ -30,6 +30,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def short_count(count: int) -> str:
+    """A large number with three digits and its unit: "12.8 M", "46.7 B"."""
+    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
+        if count >= size:
+            return f"{float(f'{count / size:.3g}'):g} {unit}"
+    return str(count)
+
+
 def visible(text: str) -> str:
     """A token's text with its white space made visible, for labels."""
     signs = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
@@ -48,20 +56,21 @@ def load_sentence(load: Load, chance: LoadChance, row: int, layer: str, expert: 
     rest = f" {plural(idle, 'expert')} got nothing." if idle else ""
     return (
         f"In layer {layer}, expert {who}{role} took {percent(share[who])} of the "
-        f"{plural(int(load.assignments[row]), 'assignment')}. A random router gives one expert "
-        f"{band}, and its busiest {top}.{rest}"
+        f"{plural(int(load.assignments[row]), 'assignment')}. Chance alone would "
+        f"give one expert {band}, and the busiest {top}.{rest}"
     )
 
 
 def model_sentence(trace: RoutingTrace) -> str:
-    """The model's routing in one breath."""
+    """What a mixture of experts does, in the numbers of this model and this text."""
     layers, tokens, experts, chosen = trace.shape
     uneven = trace.router.experts_per_layer or trace.router.chosen_per_layer
     upto = "up to " if uneven else ""
     name = model_name(trace.source.model)
     return (
-        f"{name} sent each of {plural(tokens, 'token')} to {upto}{chosen} of {upto}{experts} "
-        f"experts, in each of {plural(layers, 'routed layer')}."
+        f"In each of {plural(layers, 'layer')}, {name} has {upto}{plural(experts, 'expert')} and "
+        f"a router that sends every token to {upto}{chosen} of them. Here is where your "
+        f"{plural(tokens, 'token')} went."
     )
 
 
@@ -69,7 +78,7 @@ def loss_words(loss: float) -> str:
     """A next-token loss for a person: nats, and the probability it stands for."""
     if not math.isfinite(loss):
         return "no next token"
-    return f"{loss:.2f} nats (the model gave the next token {percent(math.exp(-loss))})"
+    return f"{loss:.2f} nats, probability {percent(math.exp(-loss))}"
 
 
 def _picture(sign: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from moeviz.charts.heat import CELLS, load_grid, token_grid, token_journey
 from moeviz.charts.picture import Picture
@@ -46,7 +48,7 @@ def open_link() -> None:
     """Take over the model and text of the address when it is not the one we wrote ourselves."""
     link = {name: st.query_params[name] for name in PARAMETERS if name in st.query_params}
     state = st.session_state
-    if link == state.get("link"):
+    if link == state.get("link") or (not link and "link" in state):  # coming back from a page
         return
     state["link"], state["link_wish"] = link, link
     if "text" in link and text_for_link(link["text"]):
@@ -58,23 +60,24 @@ def open_link() -> None:
 
 def model_bar() -> None:
     """Which model, in one line, and the way to another one."""
+    home = session.default_model()
     with st.container(horizontal=True, vertical_alignment="center", key="bar"):
         st.markdown("**MoEViz**", width="content")
         st.space("stretch")
-        with st.popover(f"Model: {plain(model_name(session.asked()[0]))}"):
+        st.caption(plain(session.shown_facts()), width="content")
+        with st.popover("Change model"):
             st.text_input(
                 "Hub id or local folder",
                 key="model_field",
                 placeholder="allenai/OLMoE-1B-7B-0924",
                 on_change=_ask_model,
-                help="Press Enter to load. The view stays as it is until the model is ready.",
             )
-            if session.asked()[0] != session.default_model():
-                st.button(
-                    f"Back to {plain(session.default_model())}",
-                    on_click=session.ask,
-                    kwargs={"model": session.default_model()},
-                )
+            st.caption("Press Enter to load it. The page stays as it is until the model is ready.")
+            back = f"Back to {plain(model_name(home))}"
+            st.button(
+                back, on_click=session.ask, kwargs={"model": home},
+                disabled=session.shown_model() == home,
+            )  # fmt: skip
 
 
 def _ask_model() -> None:
@@ -85,12 +88,13 @@ def _ask_model() -> None:
 
 def text_box() -> None:
     """The text to trace: an area, its examples, and Run."""
+    st.session_state.setdefault("text", session.asked()[1])
     st.pills(
         "Examples", list(EXAMPLES), key="example", on_change=_ask_example,
         label_visibility="collapsed",
     )  # fmt: skip
     with st.form("ask", border=False):
-        st.text_area("Text", key="text", height=128, label_visibility="collapsed",
+        st.text_area("Text", key="text", height=108, label_visibility="collapsed",
                      placeholder="Type or paste any text, in any language")  # fmt: skip
         st.form_submit_button("Run", type="primary", on_click=_ask_text, help="Ctrl + Enter")
 
@@ -119,6 +123,14 @@ def offer_model() -> None:
 
 def _accept_model() -> None:
     session.ask(model=st.session_state.pop("offered_model"))
+
+
+def waiting(slot: DeltaGenerator) -> AbstractContextManager:
+    """Says in `slot` that a model is being loaded; a mere new text is too quick for words."""
+    name = session.asked()[0]
+    if name == st.session_state.get("shown", ("",))[0]:
+        return nullcontext()
+    return slot.container().spinner(f"Loading the model {plain(model_name(name))}")
 
 
 # ---- what to see
@@ -218,9 +230,10 @@ def write_link(trace: RoutingTrace, view: View) -> None:
         link["model"] = model
     if text != session.FIRST_TEXT and text_for_link(text):
         link["text"] = text
-    if link != st.session_state.get("link"):
-        st.session_state["link"] = link
-        others = {n: v for n, v in st.query_params.to_dict().items() if n not in PARAMETERS}
+    st.session_state["link"] = link
+    there = st.query_params.to_dict()
+    others = {name: value for name, value in there.items() if name not in PARAMETERS}
+    if there != {**others, **link}:
         st.query_params.from_dict({**others, **link})
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from moeviz.charts.words import model_name, plural, short_count
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui.examples import MIXED as FIRST_TEXT
 
@@ -42,14 +43,14 @@ def text_trace(model: str, text: str) -> RoutingTrace:
     return _traced(model, digest, text)
 
 
-@st.cache_resource(max_entries=12, scope="session", show_spinner=False)
+@st.cache_resource(max_entries=4, scope="session", show_spinner=False)
 def _traced(model: str, digest: str, _text: str) -> RoutingTrace:
     from moeviz.models import trace_text  # late: torch takes seconds
 
     return trace_text(loaded(model), _text, truncate=True)
 
 
-@st.cache_resource(max_entries=96, scope="session", show_spinner=False)
+@st.cache_resource(max_entries=40, scope="session", show_spinner=False)
 def drawn(kind: str, key: str, options: tuple, _make: Callable[[], bytes]) -> bytes:
     """The picture `kind` of the trace `key` under `options`, made once in a session."""
     return _make()
@@ -83,6 +84,7 @@ def shown_trace() -> tuple[RoutingTrace | None, str]:
         check_text(wish[1])
         trace = text_trace(*wish)
         state["shown"], state["trouble"] = wish, ""
+        state["facts"] = model_facts(wish[0], trace)
         return trace, ""
     except MoevizError as error:
         state["trouble"] = str(error)
@@ -90,6 +92,29 @@ def shown_trace() -> tuple[RoutingTrace | None, str]:
         return None, state["trouble"]
     state["asked_model"], state["asked_text"] = shown
     return text_trace(*shown), state["trouble"]
+
+
+def shown_model() -> str:
+    """The model of the trace on screen, or of the one to come."""
+    return st.session_state.get("shown", asked())[0]
+
+
+def shown_facts() -> str:
+    """The model on screen in one line: its name, its sizes, where it runs."""
+    return st.session_state.get("facts", "")
+
+
+def model_facts(name: str, trace: RoutingTrace) -> str:
+    """One line on the model `name`: layers, experts, choices, parameters, number format, place."""
+    layers, _, experts, chosen = trace.shape
+    parts = [
+        model_name(name),
+        plural(layers, "routed layer"),
+        f"top-{chosen} of {plural(experts, 'expert')}",
+        f"{short_count(loaded(name).parameters)} parameters",
+        f"{trace.source.dtype} on {trace.source.device}",
+    ]
+    return " · ".join(parts)
 
 
 def check_text(text: str) -> None:

@@ -1,6 +1,7 @@
 """What a person does on the Explore page, and how long it takes until the answer is painted."""
 
 import time
+from contextlib import contextmanager
 
 STRIP, GRID = ".root[data-colour]", ".root[data-columns]"
 
@@ -20,24 +21,47 @@ def open_app(page, url: str, query: str = "") -> None:
 
 def settle(page) -> None:
     """Wait until the script has run and the browser has drawn."""
-    page.wait_for_timeout(60)  # the browser marks a run as begun a moment after the click
     page.wait_for_selector("[data-test-script-state=notRunning]", state="attached")
     page.wait_for_function("() => !document.querySelector('[data-stale=true]')")
     page.evaluate("() => new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
+
+
+@contextmanager
+def answered(page):
+    """Around something that makes the script run: goes on when it has run and is drawn."""
+    page.evaluate(
+        """() => {
+          window.ran = false;
+          const app = document.querySelector('[data-test-script-state]');
+          const look = () => { window.ran ||= app.dataset.testScriptState === 'running'; };
+          window.watcher?.disconnect();
+          window.watcher = new MutationObserver(look);
+          window.watcher.observe(app, { attributes: true });
+        }"""
+    )
+    yield
+    page.wait_for_function("() => window.ran")
+    settle(page)
 
 
 def run_text(page, text: str) -> None:
     """Type the text over what is there, press Ctrl+Enter, wait for the answer."""
     area = page.get_by_label("Text", exact=True)
     area.fill(text)
-    area.press("Control+Enter")
-    settle(page)
+    with answered(page):
+        area.press("Control+Enter")
 
 
 def pick(page, name: str) -> None:
-    """Press one of the buttons of the toolbar."""
-    page.get_by_role("radio", name=name, exact=True).click()
-    settle(page)
+    """Press one of the buttons of the toolbar, or an example."""
+    with answered(page):
+        page.get_by_role("radio", name=name, exact=True).click()
+
+
+def pick_token(page, place: int) -> None:
+    """Click the token at `place`."""
+    with answered(page):
+        token(page, place).click()
 
 
 def token(page, place: int):
@@ -60,8 +84,8 @@ def cell(figure, row: int, column: int) -> dict:
 
 
 def click_cell(page, figure, row: int, column: int) -> None:
-    figure.locator(".view").click(position=cell(figure, row, column))
-    settle(page)
+    with answered(page):
+        figure.locator(".view").click(position=cell(figure, row, column))
 
 
 def shown_text(page) -> str:

@@ -59,7 +59,7 @@ def test_a_journey_holds_every_layer_of_one_token(tiny_trace):
     picture = token_journey(tiny_trace, 3, top=1.0)
     assert picture.arrays["experts"].tolist() == [[3, 0], [2, 0]]
     assert picture.meta["token"] == "d"
-    assert ["Loss on the next token", "no next token"] in picture.meta["facts"]
+    assert ["Next-token loss", "no next token"] in picture.meta["facts"]
     assert ["Character", "4"] in picture.meta["facts"]
 
 

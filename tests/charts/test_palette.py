@@ -54,8 +54,8 @@ def test_black_or_white_text_is_legible_on_every_colour(scale):
 
 
 @pytest.mark.parametrize("ground", ["light", "dark"])
-@pytest.mark.parametrize(("sight", "apart"), [("normal", 0.07), ("protan", 0.035),
-                                              ("deutan", 0.025), ("tritan", 0.025)])  # fmt: skip
+@pytest.mark.parametrize(("sight", "apart"), [("normal", 0.07), ("protan", 0.03),
+                                              ("deutan", 0.023), ("tritan", 0.025)])  # fmt: skip
 def test_experts_are_told_apart(ground, sight, apart):
     points = seen(SCALES["experts", ground], sight)
     assert len(points) == palette.EXPERT_COLOURS

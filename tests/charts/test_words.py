@@ -10,6 +10,7 @@ from moeviz.charts.words import (
     model_sentence,
     percent,
     plural,
+    short_count,
     visible,
 )
 from moeviz.metrics.load import LoadChance, expert_load
@@ -35,7 +36,7 @@ def test_white_space_and_control_signs_are_visible():
 
 def test_the_load_of_the_busiest_and_of_a_picked_expert(tiny_trace):
     load, chance = expert_load(tiny_trace), LoadChance(0.04, 0.09, 0.08, 0.11, 0.25, 200)
-    rest = " A random router gives one expert 4.0 % to 9.0 %, and its busiest 8.0 % to 11 %."
+    rest = " Chance alone would give one expert 4.0 % to 9.0 %, and the busiest 8.0 % to 11 %."
     assert load_sentence(load, chance, 0, "5", None) == (
         "In layer 5, expert 0, the busiest, took 50 % of the 8 assignments." + rest
     )
@@ -46,7 +47,8 @@ def test_the_load_of_the_busiest_and_of_a_picked_expert(tiny_trace):
 
 def test_the_model_in_a_sentence(tiny_trace):
     assert model_sentence(tiny_trace) == (
-        "by hand sent each of 4 tokens to 2 of 4 experts, in each of 2 routed layers."
+        "In each of 2 layers, by hand has 4 experts and a router that sends every token to 2 of "
+        "them. Here is where your 4 tokens went."
     )
 
 
@@ -55,6 +57,14 @@ def test_folders_are_named_by_their_last_part():
     assert model_name("org/model") == "org/model"
 
 
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(950, "950"), (12_845_312, "12.8 M"), (46_700_000_000, "46.7 B"), (1e12, "1 T")],
+)
+def test_parameters(count, words):
+    assert short_count(count) == words
+
+
 def test_losses():
-    assert loss_words(np.log(4)) == "1.39 nats (the model gave the next token 25 %)"
+    assert loss_words(np.log(4)) == "1.39 nats, probability 25 %"
     assert loss_words(float("nan")) == "no next token"

@@ -30,6 +30,7 @@ def fake_trace(model: str, text: str):
 @pytest.fixture
 def page(monkeypatch):
     monkeypatch.setattr(session, "text_trace", fake_trace)
+    monkeypatch.setattr(session, "model_facts", lambda name, trace: f"{name}, by hand")
     return AppTest.from_file(APP, default_timeout=30)
 
 
@@ -44,7 +45,7 @@ def wire(page) -> dict:
 
 def run_text(page, text):
     page.text_area(key="text").set_value(text)
-    return page.button[0].click().run()
+    return next(b for b in page.button if b.label == "Run").click().run()
 
 
 def test_the_first_visit_shows_a_traced_example(page):

@@ -71,10 +71,11 @@ function luminance([r, g, b]) {
   return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b);
 }
 
-// Black or white, whichever reads better on the colour.
-function inkOn(colour) {
+// Black or white: the page's own ink where it is legible, else whichever reads better.
+function inkOn(colour, dark) {
   const l = luminance(rgbOf(colour));
-  return (l + 0.05) / 0.055 > 1.02 / (l + 0.05) ? "#14171a" : "#ffffff";
+  const white = 1.05 / (l + 0.05), black = (l + 0.05) / 0.0583;
+  return (dark ? white > Math.min(4.2, black) : white > black && black < 4.5) ? "#ffffff" : "#14171a";
 }
 
 const digits = (x, n = 3) => (Number.isFinite(x) ? (Math.abs(x) >= 100 ? x.toFixed(1) : x.toFixed(n)) : "–");

@@ -47,7 +47,7 @@ export default function (component) {
   own.theme = themeOf(own.root);
   const { meta } = own.picture;
   own.colours = own.theme.dark ? meta.dark : meta.light;
-  own.inks = own.colours.map(inkOn);
+  own.inks = own.colours.map((c) => inkOn(c, own.theme.dark));
   write(own);
   layOut(own);
   select(own, bus.pick);
@@ -61,14 +61,14 @@ const prefixed = (fixed) => Object.fromEntries(Object.entries(fixed).map(([k, v]
 
 function write(own) {
   const { meta } = own.picture;
-  refill(own.headBox, [el("h3", "", meta.title), meta.token !== undefined && tokenChip(meta.token)]);
+  refill(own.headBox, [el("h3", "", meta.title), meta.token !== undefined && tokenChip(meta.token), el("span", "model", meta.model)]);
   refill(own.facts, (meta.facts ?? []).map(factOf));
   own.facts.hidden = !meta.facts;
   own.read.textContent = meta.read;
   own.view.setAttribute("aria-label", `${meta.title}: ${meta.rows.labels.length} rows of ${meta.columns} experts. Arrow keys move, Enter picks.`);
   const marks = own.picture.experts && el("span", "chosen", "chosen");
   const band = meta.bars && el("span", "band", "chance");
-  refill(own.foot, [scaleBar(own.colours, meta.cell.name, meta.ends), marks, band, el("span", "model", meta.model)]);
+  refill(own.foot, [scaleBar(own.colours, meta.cell.name, meta.ends), marks, band]);
   refill(own.sheets, sheetsOf(own));
 }
 
@@ -158,7 +158,7 @@ function layOut(own) {
   own.mini.style.display = full > g.height * 1.4 ? "block" : "none";
   const room = width - (own.mini.style.display === "block" ? 48 : 0);
   g.gutter = gutterFor(own, tokens ? Math.min(130, room * 0.28) : 60);
-  g.cell = Math.max(5, Math.min(tokens ? 64 : 44, (room - g.gutter - 1) / meta.columns));
+  g.cell = Math.max(tokens ? 5 : 3, Math.min(tokens ? 64 : 44, (room - g.gutter - 1) / meta.columns));
   g.full = full;
   g.wide = g.gutter + g.cell * meta.columns + 1;
   g.width = Math.min(room, Math.max(g.wide, 60));
@@ -187,12 +187,14 @@ function valueAt(own, r, c) {
   return step === NONE ? null : meta.cell.low + (step / (NONE - 1)) * (meta.cell.high - meta.cell.low);
 }
 
-// Place of a cell's colour in the scale; against the even share, a doubling is a fixed step.
+// Place of a cell's colour in the scale. Against the even share a doubling is a fixed step;
+// a "root" scale spreads the small values, where most of a router's probabilities lie.
 function placeOf(own, r, c) {
   const { meta, values, even } = own.picture;
   const step = values[r * meta.columns + c];
   if (step === NONE) return -1;
-  const t = even ? 0.5 + Math.log2(Math.max(valueAt(own, r, c) / even[r], 1e-6)) / 4 : step / (NONE - 1);
+  const linear = step / (NONE - 1);
+  const t = even ? 0.5 + Math.log2(Math.max(valueAt(own, r, c) / even[r], 1e-6)) / 4 : meta.cell.root ? Math.sqrt(linear) : linear;
   return Math.round(Math.min(1, Math.max(0, t)) * (own.colours.length - 1));
 }
 
@@ -530,6 +532,7 @@ const MOVES = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLe
 function onKey(own, event) {
   const { meta } = own.picture;
   const at = own.cursor ?? [Math.max(0, own.sel.row ?? 0), Math.max(0, own.sel.column ?? 0)];
+  if (event.key === "Escape") own.tip.hide();
   if (event.key === "Enter" || event.key === " ") {
     take(own, { row: at[0], column: at[1] });
   } else if (MOVES[event.key]) {

@@ -7,11 +7,11 @@ function newStrip(root) {
   const own = { root, spans: [], at: 0, key: "" };
   own.strip = el("div", "strip");
   own.strip.setAttribute("role", "listbox");
-  own.title = el("h3", "", "The text");
+  own.head = el("div", "head");
   own.foot = el("div", "foot");
   own.read = el("p", "read");
   const card = el("section", "card");
-  card.append(own.title, own.strip, own.foot, own.read);
+  card.append(own.head, own.strip, own.foot, own.read);
   root.replaceChildren(card);
   own.tip = tipFor(root);
   own.listen = (pick) => mark(own, pick);
@@ -91,15 +91,15 @@ function paint(own) {
   const { meta, shade } = own.picture;
   own.theme = themeOf(own.root);
   own.colours = own.theme.dark ? meta.dark : meta.light;
-  own.inks = own.colours.map(inkOn);
+  own.inks = own.colours.map((c) => inkOn(c, own.theme.dark));
   own.spans.forEach((spans, i) => {
     for (const span of spans) {
       span.style.background = own.colours[shade[i]] ?? "";
       span.style.color = own.inks[shade[i]] ?? "";
     }
   });
-  const model = el("span", "model", `${meta.model}, layer ${meta.layer}`);
-  refill(own.foot, [meta.kind === "expert" ? chips(own) : scaleBar(own.colours, meta.legend, meta.ends), model]);
+  refill(own.head, [el("h3", "", "The text"), el("span", "model", `${meta.model}, layer ${meta.layer}`)]);
+  refill(own.foot, [meta.kind === "expert" ? chips(own) : scaleBar(own.colours, meta.legend, meta.ends)]);
   own.read.textContent = meta.read;
 }
 
@@ -208,6 +208,7 @@ function onKey(own, event) {
   const unit = event.target.closest?.(".t")?.dataset.unit;
   if (unit === undefined) return;
   const i = Number(unit);
+  if (event.key === "Escape") own.tip.hide();
   if (event.key === "Enter" || event.key === " ") {
     take(own, i);
   } else {

@@ -17,5 +17,6 @@ export default function (component) {
     bus.visit = visit;
     bus.step = step;
   }
+  for (const field of document.querySelectorAll("textarea")) field.dir = "auto"; // Arabic, Hebrew
   if (step >= bus.step) tell({ row, expert, token });
 }
