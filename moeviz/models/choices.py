@@ -113,6 +113,7 @@ def _product_scores(site: Site, call: Call, rows: int) -> Tensor:
 
 _READERS = {
     "indexed": _indexed,
+    "listed": _indexed,
     "one-hot": _one_hot,
     "scored": _scored,
     "sorted": _sorted,

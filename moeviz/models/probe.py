@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from moeviz.models.choices import CaptureError, Choice
 from moeviz.models.inputs import probe_inputs
-from moeviz.models.replay import Replay, answers, factor_after_experts
+from moeviz.models.replay import Replay, adds_up, answers, factor_after_experts
 from moeviz.models.sites import Site, expert_count
 from moeviz.models.tape import run_once
 from moeviz.trace import EMPTY, RouterSpec
@@ -76,6 +76,7 @@ def probe(network: nn.Module, tokenizer, sites: tuple[Site, ...]) -> Probed:
     _check_heard(network, sites, heard, replay)
     reading = {s: c for s, c in heard.items() if len(c.ids) == _rows(s, inputs)}
     kept = tuple(sorted(reading, key=replay.order))
+    _check_overheard(reading, replay)
     traits = {
         site.name: site_traits(site, reading[site], factor_after_experts(site, replay))
         for site in kept
@@ -254,6 +255,15 @@ def _check_heard(network: nn.Module, sites: tuple[Site, ...], heard, replay: Rep
             f"{type(network).__name__} has {len(sites)} routed layers, but none of them ran on "
             "text alone."
         )
+
+
+def _check_overheard(reading: dict[Site, Choice], replay: Replay) -> None:
+    for site, choice in reading.items():
+        if site.kind == "listed" and not adds_up(site, choice, replay):
+            raise CaptureError(
+                f"{site.name} calls its experts itself, and the choices and weights that MoEViz "
+                "overheard there do not add up to its output. Its routing cannot be shown."
+            )
 
 
 def _silent_sites(sites: tuple[Site, ...], heard: dict[Site, Choice]) -> list[str]:

@@ -7,7 +7,7 @@ the model computed that does not take our own record's word for it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,11 @@ class Replay:
     def order(self, site: Site) -> int:
         """Place of the site among those that ran."""
         return min(self._ran.index(m) for m in (site.block, site.experts) if self.ran(m))
+
+    def first_argument(self, module: nn.Module) -> Tensor:
+        """Its hidden states."""
+        args, kwargs = self._arguments[module]
+        return args[0] if args else next(iter(kwargs.values()))
 
     @torch.inference_mode()
     def again(self, module: nn.Module) -> Tensor:
@@ -127,6 +132,31 @@ def answers(site: Site, choice: Choice, replay: Replay, most: int) -> Answers:
     return Answers(tuple(right), tuple(wrong))
 
 
+@torch.inference_mode()
+def adds_up(site: Site, choice: Choice, replay: Replay) -> bool:
+    """Whether the block's output is gate times expert, summed as `choice` says, and what is left
+    of it when the experts in the list hold nothing. True where that cannot be tried."""
+    if not replay.has(site.block) or not all(_writable(site, e) for e in range(_count(site))):
+        return True
+    hidden = replay.first_argument(site.block)
+    hidden = hidden.reshape(-1, hidden.shape[-1])
+    whole = replay.again(site.block).reshape(hidden.shape)
+    with ExitStack() as stack:
+        for expert in range(_count(site)):
+            stack.enter_context(zeroed(site, expert))
+        rest = replay.again(site.block).reshape(hidden.shape)
+    routed = torch.zeros_like(whole)
+    for expert, module in enumerate(expert_children(site.experts)):
+        weight = (choice.gates * (choice.ids == expert)).sum(-1, keepdim=True)
+        routed += weight.to(whole.dtype) * module(hidden)
+    near = 1e-4 if whole.dtype == torch.float32 else 3e-2
+    return bool(torch.allclose(whole - rest, routed, rtol=near, atol=near * float(whole.std())))
+
+
+def _count(site: Site) -> int:
+    return expert_count(site) or 0
+
+
 def _runner(site: Site, replay: Replay) -> nn.Module | None:
     """The smallest module that holds the site's experts and can run again."""
     choices = [site.experts, site.block] if site.kind in ("indexed", "one-hot") else [site.block]
@@ -139,10 +169,10 @@ def zeroed(site: Site, expert: int) -> Iterator[bool]:
 
     Yields whether that was possible.
     """
-    parts = _weights_of(site, expert)
-    if not parts or any(p.is_meta or not p.is_floating_point() for p in parts):
+    if not _writable(site, expert):
         yield False
         return
+    parts = _weights_of(site, expert)
     with torch.inference_mode():
         kept = [part.clone() for part in parts]
         for part in parts:
@@ -153,6 +183,11 @@ def zeroed(site: Site, expert: int) -> Iterator[bool]:
         with torch.inference_mode():
             for part, old in zip(parts, kept, strict=True):
                 part.copy_(old)
+
+
+def _writable(site: Site, expert: int) -> bool:
+    parts = _weights_of(site, expert)
+    return bool(parts) and not any(p.is_meta or not p.is_floating_point() for p in parts)
 
 
 def _weights_of(site: Site, expert: int) -> list[Tensor]:

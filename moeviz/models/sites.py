@@ -1,13 +1,15 @@
 """Where a model routes: every place in it that has a router and experts, found by structure.
 
 No table of architecture names: what counts is how a module is called and what it holds.
-Five forms exist among the architectures of transformers 5.x:
+Five forms exist among the architectures of transformers 5.x, and an older one in models that
+bring their own code:
 
     indexed      experts(hidden, ids [T, K], weights [T, K])           nearly all
     one-hot      experts(hidden, mask [T, 1, E] or [T, E], weights)    Switch, NLLB-MoE
     scored       router -> (gates [T, E], logits); dense experts       Llama 4
     sorted       gating -> (order, rows, gates, counts, logits)        JetMoE
     product-key  two half keys give E = n * n; experts are embeddings  Doge
+    listed       the block calls each expert in a list itself          older code
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class Site:
     """One routed layer of one model.
 
     name: module path of the block that holds router and experts. layer: its place in the stack.
-    stack: "decoder" or "encoder". kind: one of the five forms above.
+    stack: "decoder" or "encoder". kind: one of the forms above.
     experts: the module that runs the experts; router: the one that gives the logits, if any.
     """
 
@@ -102,7 +104,18 @@ def _kind(module: nn.Module, parent: nn.Module) -> str:
         return "sorted"
     if len(names) == 1 and _stacked(module) >= 2 and _router_beside(module, parent) is not None:
         return "scored"
+    if isinstance(module, nn.ModuleList) and not names and _chosen_from(module, parent):
+        return "listed"
     return ""
+
+
+def _chosen_from(experts: nn.ModuleList, block: nn.Module) -> bool:
+    """Whether a sibling has as many outputs as the list has experts, all of one make."""
+    children, router = list(experts), _router_beside(experts, block)
+    if router is None or len(children) < 2 or len({type(child) for child in children}) > 1:
+        return False
+    widths = {p.shape[0] for p in router.parameters() if p.dim() == 2}
+    return len(children) in widths and len(expert_children(experts)) == len(children)
 
 
 def _takes_choices(names: tuple[str, ...]) -> bool:

@@ -6,12 +6,12 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 from transformers import PreTrainedModel
 
 from moeviz.models.choices import Call, CaptureError, Choice, read_choice
-from moeviz.models.sites import Site
+from moeviz.models.sites import Site, expert_count
+from moeviz.models.spies import SelectionSpy, WeightsSpy
 
 
 class Tape:
@@ -75,10 +75,15 @@ class _Ear:
     def __init__(self, site: Site, spied: bool):
         self.site = site
         self.calls: list[Call] = []
-        self.spy = _SelectionSpy() if spied else None
+        self.spy = SelectionSpy() if spied and site.kind != "listed" else None
+        self.inside = WeightsSpy(expert_count(site)) if site.kind == "listed" else None
 
     def attach(self) -> list:
         handles = []
+        if self.inside:
+            block = self.site.block
+            handles.append(block.register_forward_pre_hook(self._start_inside))
+            handles.append(block.register_forward_hook(self._hear_inside, always_call=True))
         if self.site.router is not None:
             if self.spy:
                 handles.append(self.site.router.register_forward_pre_hook(self._start_spy))
@@ -108,6 +113,14 @@ class _Ear:
             return self.site.experts
         return self.site.experts.down_embed if self.site.kind == "product-key" else None
 
+    def _start_inside(self, *_: object) -> None:
+        self.inside.start()
+
+    def _hear_inside(self, module: nn.Module, args: tuple, output: Any) -> None:
+        heard = self.inside.stop()
+        if heard is not None and output is not None:
+            self._hear_choice(module, (None, *heard), {})
+
     def _start_spy(self, *_: object) -> None:
         self.spy.start()
 
@@ -122,27 +135,6 @@ class _Ear:
         if self.site.kind != "product-key":
             args = (None, *args[1:])  # hidden states, which need no keeping
         self.calls[-1].hear_choice(args, kwargs)
-
-
-class _SelectionSpy(TorchFunctionMode):
-    """Notes what the last top-k (or argmax) inside a router was taken of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: Tensor | None = None
-
-    def start(self) -> None:
-        self.seen = None
-        self.__enter__()
-
-    def stop(self) -> Tensor | None:
-        self.__exit__(None, None, None)
-        return self.seen
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if getattr(func, "__name__", "") in ("topk", "argmax", "sort") and args:
-            self.seen = args[0]
-        return func(*args, **(kwargs or {}))
 
 
 @torch.inference_mode()

@@ -19,7 +19,7 @@ from moeviz.trace import EMPTY
 class Witness:
     """While open, `tables` fills with [T, E] weights by site name, as the experts got them.
 
-    widths: E by site name.
+    widths: E by site name. Experts that their block calls one by one are not witnessed.
     """
 
     def __init__(self, sites: tuple[Site, ...], widths: dict[str, int]):
@@ -29,8 +29,8 @@ class Witness:
 
     def __enter__(self) -> Witness:
         for site in self._sites:
-            module = site.router if site.kind == "scored" else site.experts
-            self._stand_in(module, site)
+            if site.kind in _TABLES:
+                self._stand_in(site.router if site.kind == "scored" else site.experts, site)
         return self
 
     def __exit__(self, *_: object) -> None:
