@@ -11,7 +11,7 @@ bar = st.container()
 st.title("Which experts read your text?", anchor=False)
 intro = st.container()
 explore.text_box()
-explore.offer_model()
+explore.link_notes()
 trouble_slot, notes = st.empty(), st.container()
 
 with explore.waiting(trouble_slot):

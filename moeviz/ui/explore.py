@@ -31,7 +31,7 @@ from moeviz.ui.view import (
     to_link,
 )
 
-PARAMETERS = ("model", "text", "layer", "expert", "token", "colour", "cells")
+PARAMETERS = ("model", "text", "long", "layer", "expert", "token", "colour", "cells")
 MOST_BUTTONS = 24
 """Layers shown as buttons, every one in sight; more than that become a slider."""
 
@@ -48,14 +48,24 @@ def open_link() -> None:
     """Take over the model and text of the address when it is not the one we wrote ourselves."""
     link = {name: st.query_params[name] for name in PARAMETERS if name in st.query_params}
     state = st.session_state
-    if link == state.get("link") or (not link and "link" in state):  # coming back from a page
+    from_other_page = "link" in state and "text" not in state  # which keeps no widget's value
+    if link == state.get("link") or (not link and from_other_page):
         return
     state["link"], state["link_wish"] = link, link
-    if "text" in link and text_for_link(link["text"]):
-        session.ask(text=link["text"])
+    session.ask(text=_linked_text(link))
     state["text"] = session.asked()[1]
     if link.get("model", session.asked()[0]) != session.asked()[0]:
         state["offered_model"] = link["model"]  # loaded only on a click: links come from strangers
+
+
+def _linked_text(link: dict[str, str]) -> str:
+    """The text a link stands for; of a long one it only knows the digest."""
+    here = session.asked()[1]
+    if "long" in link:
+        st.session_state["lost_text"] = link["long"] != session.digest(here)
+        return session.FIRST_TEXT if st.session_state["lost_text"] else here
+    text = link.get("text", "")
+    return text if text.strip() and text_for_link(text) else session.FIRST_TEXT
 
 
 def model_bar() -> None:
@@ -100,19 +110,23 @@ def text_box() -> None:
 
 
 def _ask_text() -> None:
+    st.session_state["lost_text"] = False
     st.session_state["example"] = None
     session.ask(text=st.session_state["text"])
 
 
 def _ask_example() -> None:
+    st.session_state["lost_text"] = False
     name = st.session_state["example"]
     if name in EXAMPLES:
         st.session_state["text"] = EXAMPLES[name]
         session.ask(text=EXAMPLES[name])
 
 
-def offer_model() -> None:
-    """A link may name a model; loading it is the visitor's decision."""
+def link_notes() -> None:
+    """What a link could not bring by itself: a long text, or a model the visitor has to want."""
+    if st.session_state.get("lost_text"):
+        st.info("This link was made with a text too long for an address. Paste it here to see it.")
     name = st.session_state.get("offered_model")
     if not name:
         return
@@ -228,8 +242,8 @@ def write_link(trace: RoutingTrace, view: View) -> None:
     link = to_link(view, trace)
     if model != session.default_model():
         link["model"] = model
-    if text != session.FIRST_TEXT and text_for_link(text):
-        link["text"] = text
+    if text != session.FIRST_TEXT:
+        link |= {"text": text} if text_for_link(text) else {"long": session.digest(text)}
     st.session_state["link"] = link
     there = st.query_params.to_dict()
     others = {name: value for name, value in there.items() if name not in PARAMETERS}

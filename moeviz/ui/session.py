@@ -39,12 +39,16 @@ def loaded(name: str) -> LoadedModel:
 
 def text_trace(model: str, text: str) -> RoutingTrace:
     """What `model` does with `text`; the same pair is traced once in a session."""
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return _traced(model, digest, text)
+    return _traced(model, digest(text), text)
+
+
+def digest(text: str) -> str:
+    """A short name for a text, the same wherever it is computed."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 @st.cache_resource(max_entries=4, scope="session", show_spinner=False)
-def _traced(model: str, digest: str, _text: str) -> RoutingTrace:
+def _traced(model: str, digest_of_text: str, _text: str) -> RoutingTrace:
     from moeviz.models import trace_text  # late: torch takes seconds
 
     return trace_text(loaded(model), _text, truncate=True)

@@ -33,6 +33,7 @@ from moeviz.charts.words import percent
 from moeviz.metrics.table import routing_table
 from moeviz.trace import EMPTY
 from moeviz.ui.examples import EXAMPLES, MIXED
+from moeviz.ui.view import first_view
 
 OUTPUT = Path(__file__).parent.parent / "output"
 TEXTS = {name: EXAMPLES[name] for name in ("Français", "Python", "中文")}
@@ -360,6 +361,25 @@ def test_a_link_opens_the_same_view(visitor, app_url, truth):
     keys = [p.locator(STRIP).get_attribute("data-key") for p in (first, second)]
     assert keys[0] == keys[1] == truth("Ein kurzer Text, two languages.").key
     assert first.url == second.url
+
+
+def test_back_and_forward_walk_through_the_views(page, app_url, truth):
+    middle, layer = (str(truth(MIXED).layers[row]) for row in (len(truth(MIXED).layers) // 2, 0))
+    open_app(page, app_url)
+    pick(page, layer)
+    pick_token(page, 6)
+    strip, journey = page.locator(STRIP), grid(page, "One token")
+    first = str(first_view(truth(MIXED)).token)
+    for step, place, token_shown in (
+        (page.go_back, layer, first),
+        (page.go_back, middle, first),
+        (page.go_forward, layer, first),
+        (page.go_forward, layer, "6"),
+    ):
+        with answered(page):
+            step()
+        expect(strip).to_have_attribute("data-layer", place)
+        expect(journey).to_have_attribute("data-fixed-token", token_shown)
 
 
 def test_nonsense_in_a_link_opens_the_plain_view(page, app_url, truth):

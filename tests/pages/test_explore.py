@@ -116,6 +116,36 @@ def test_a_link_does_not_load_a_model_by_itself(page):
     assert page.session_state["shown"][0] == "other"
 
 
+def test_a_long_text_is_known_by_its_digest(page):
+    page.run()
+    run_text(page, "word " * 400)
+    assert page.query_params["long"] == session.digest("word " * 400)
+    assert "text" not in page.query_params
+    page.query_params["layer"] = "5"
+    page.run()  # the same visitor goes back to an older view of the same text
+    assert page.session_state["shown"][1] == "word " * 400
+    assert wire(page)["row"] == 2
+
+
+def test_a_strangers_link_to_a_long_text_says_what_is_missing(page):
+    page.query_params["long"] = "0123456789ab"
+    page.run()
+    assert page.session_state["shown"][1] == MIXED
+    assert [i.value for i in page.info] == [
+        "This link was made with a text too long for an address. Paste it here to see it."
+    ]
+    run_text(page, "another text")
+    assert not page.info
+
+
+def test_going_back_to_the_plain_address_brings_the_first_text(page):
+    run_text(page.run(), "another text")
+    page.query_params.clear()
+    page.run()
+    assert page.session_state["shown"][1] == MIXED
+    assert page.text_area(key="text").value == MIXED
+
+
 def test_the_layer_buttons_move_the_view_and_the_address(page):
     page.run()
     page.button_group(key="layer").set_value("5").run()
