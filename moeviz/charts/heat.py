@@ -8,7 +8,7 @@ from moeviz.charts import palette
 from moeviz.charts.picture import Picture, quantised
 from moeviz.charts.units import text_units, unit_of_token
 from moeviz.charts.words import loss_words, model_name, percent, visible
-from moeviz.metrics.load import Load, LoadChance
+from moeviz.metrics.load import Load, LoadChance, layer_sizes
 from moeviz.metrics.router import probability_recipe, router_probabilities
 from moeviz.metrics.tokens import token_path
 from moeviz.trace import EMPTY, RoutingTrace, TraceError
@@ -83,6 +83,7 @@ def token_journey(trace: RoutingTrace, token: int, top: float) -> Picture:
     """Layers x experts for one token: its router's whole distribution and what was chosen."""
     path = token_path(trace, token)
     values, name = path.probability, "Probability"
+    absent = np.arange(trace.shape[2]) >= layer_sizes(trace)[0][:, None]
     if values is None:
         top = 1.0
         values, name = _spread(path.experts, path.share, trace.shape[2]), "Share of the gates"
@@ -103,7 +104,9 @@ def token_journey(trace: RoutingTrace, token: int, top: float) -> Picture:
         **_common(trace, palette.sequential()),
     }
     arrays = {"experts": path.experts, "gates": path.gates, "share": path.share}
-    return Picture(meta, {"values": quantised(values, 0.0, top), **arrays})
+    return Picture(
+        meta, {"values": quantised(np.where(absent, np.nan, values), 0.0, top), **arrays}
+    )
 
 
 def token_labels(trace: RoutingTrace, cut: int = LABEL) -> list[str]:
@@ -131,11 +134,12 @@ def _cells(
             "This trace holds the chosen experts but not the router's logits. Choose Gate above "
             "to see the choices, or trace the text again with logits."
         )
+    values = router_probabilities(trace, row)
     if cells == "logit":
         values = np.where(np.isfinite(trace.logits[row]), trace.logits[row], np.nan)
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
         return values, low, high, "Logit", "Stronger colour: a larger raw router logit."
-    values = router_probabilities(trace, row)
+    values[:, layer_sizes(trace)[0][row] :] = np.nan  # experts that this layer does not have
     recipe = f"Stronger colour: more probability ({probability_recipe(trace)})."
     return values, 0.0, top, "Probability", recipe
 

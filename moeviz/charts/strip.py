@@ -14,6 +14,7 @@ from moeviz.metrics.load import layer_sizes
 from moeviz.metrics.router import (
     choice_margin,
     gate_share,
+    has_logits,
     router_entropy,
     router_probabilities,
 )
@@ -73,7 +74,7 @@ def strip_picture(trace: RoutingTrace, row: int, colour: str) -> Picture:
         "ids": trace.tokens.ids,
     }
     arrays["shade"] = arrays["shade"].astype(np.uint8)
-    if trace.logits is not None:
+    if has_logits(trace, row):
         chosen = np.maximum(trace.experts[row], 0)
         arrays["probability"] = np.take_along_axis(router_probabilities(trace, row), chosen, -1)
     return Picture(meta, arrays)
@@ -145,7 +146,7 @@ def _by_value(trace: RoutingTrace, row: int, colour: str) -> tuple[np.ndarray, n
 
 
 def _confidence(trace: RoutingTrace, row: int) -> Shading:
-    if trace.logits is None:
+    if not has_logits(trace, row):
         values, name = gate_share(trace)[row, :, 0], "Share of the largest gate"
     else:
         values, name = router_probabilities(trace, row).max(axis=-1), "Largest probability"
@@ -164,8 +165,10 @@ def _margin(trace: RoutingTrace, row: int) -> Shading:
     if not np.isfinite(values).any():
         raise TraceError("This layer chooses every expert, so there is no runner-up to compare.")
     rows = range(trace.shape[0])
-    every = np.concatenate([choice_margin(trace, r) for r in rows])
-    high = float(np.nanquantile(every, 0.98)) or 1.0
+    every = [
+        choice_margin(trace, r) for r in rows if trace.scores is not None or has_logits(trace, r)
+    ]
+    high = float(np.nanquantile(np.concatenate(every), 0.98)) or 1.0
     last = int(layer_sizes(trace)[1][row])
     name = f"Lead of choice {last} over the best expert left out"
     read = "Fainter colour: a closer call; a small change would have sent the token elsewhere."

@@ -12,15 +12,15 @@ def router_probabilities(trace: RoutingTrace, row: int) -> np.ndarray:
     """[T, E] float32, one distribution over experts per token of routed layer `row`.
 
     Softmax of the logits; for sigmoid routers the sigmoids divided by their sum, so that rows
-    add up to 1 either way. Raises TraceError when the trace has no logits.
+    add up to 1 either way. Raises TraceError where the layer's logits are not known.
     """
-    return as_probabilities(_logits(trace)[row], trace.router.scoring)
+    return as_probabilities(_logits(trace, row), trace.router.scoring)
 
 
 def as_probabilities(logits: np.ndarray, scoring: str) -> np.ndarray:
     """Logits [..., E] as distributions over the last axis, by the router's own scoring."""
     if scoring == "sigmoid":
-        weights = 1 / (1 + np.exp(-logits))
+        weights = 0.5 * (1 + np.tanh(logits / 2))  # the sigmoid, without overflow
     else:
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return weights / np.maximum(weights.sum(axis=-1, keepdims=True), np.finfo(np.float32).tiny)
@@ -28,9 +28,8 @@ def as_probabilities(logits: np.ndarray, scoring: str) -> np.ndarray:
 
 def top_probability(trace: RoutingTrace) -> float:
     """The largest probability any token gave any expert in any layer; 1 without logits."""
-    if trace.logits is None:
-        return 1.0
-    return max(float(np.nanmax(router_probabilities(trace, r))) for r in range(trace.shape[0]))
+    known = [row for row in range(trace.shape[0]) if has_logits(trace, row)]
+    return max((float(router_probabilities(trace, row).max()) for row in known), default=1.0)
 
 
 def probability_recipe(trace: RoutingTrace) -> str:
@@ -60,7 +59,7 @@ def choice_margin(trace: RoutingTrace, row: int) -> np.ndarray:
             "This model adds a bias before it chooses, and the trace does not hold the biased "
             "scores, so how close the choice was is not known."
         )
-    scores = (trace.scores if trace.scores is not None else _logits(trace))[row]
+    scores = trace.scores[row] if trace.scores is not None else _logits(trace, row)
     chosen = int(layer_sizes(trace)[1][row])
     if chosen >= layer_sizes(trace)[0][row]:
         return np.full(len(scores), np.nan, np.float32)
@@ -74,10 +73,20 @@ def gate_share(trace: RoutingTrace) -> np.ndarray:
     return np.divide(trace.gates, total, out=np.zeros_like(trace.gates), where=total != 0)
 
 
-def _logits(trace: RoutingTrace) -> np.ndarray:
+def has_logits(trace: RoutingTrace, row: int) -> bool:
+    """Whether the router logits of routed layer `row` are known; nan stands for unknown."""
+    return trace.logits is not None and not np.isnan(trace.logits[row, 0, 0])
+
+
+def _logits(trace: RoutingTrace, row: int) -> np.ndarray:
     if trace.logits is None:
         raise TraceError(
             "This trace holds the chosen experts but not the router's logits, so only choices "
             "and gates can be shown. Trace the text again with logits to see the rest."
         )
-    return trace.logits
+    if not has_logits(trace, row):
+        raise TraceError(
+            f"Layer {trace.layers[row]} of this model chooses without logits that could be read, "
+            "so only its choices and gates can be shown."
+        )
+    return trace.logits[row]

@@ -63,6 +63,18 @@ def test_a_journey_holds_every_layer_of_one_token(tiny_trace):
     assert ["Character", "4"] in picture.meta["facts"]
 
 
+def test_experts_a_layer_does_not_have_are_blank():
+    router = RouterSpec(experts=4, chosen=1, experts_per_layer=(4, 2), chosen_per_layer=(1, 1))
+    logits = np.zeros((2, 4, 4), np.float32)
+    logits[1, :, 2:] = -np.inf
+    trace = make_trace([[[0], [1], [2], [3]], [[0], [1], [0], [0]]], logits=logits, router=router)
+    for picture in (grid(trace, row=1), grid(trace, row=1, cells="logit")):
+        assert np.isnan(values(picture)[:, 2:]).all()
+        assert np.isfinite(values(picture)[:, :2]).all()
+    journey = values(token_journey(trace, 0, top=1.0))
+    assert np.isnan(journey).tolist() == [[False] * 4, [False, False, True, True]]
+
+
 def test_a_journey_without_logits_shows_gates():
     bare = make_trace([[[0, 1], [2, 3], [0, 2], [1, 0]]], [[[3.0, 1.0]] * 4])
     picture = token_journey(bare, 1, top=0.2)

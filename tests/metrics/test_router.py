@@ -90,6 +90,19 @@ def test_without_logits_the_sentence_says_what_is_missing():
     assert top_probability(make_trace([[[0, 1]]], text="a")) == 1
 
 
+def test_one_layer_without_logits_is_named():
+    logits = np.zeros((2, 1, 4), np.float32)
+    logits[1] = np.nan
+    trace = make_trace([[[0, 1]], [[3, 0]]], logits=logits, text="a", layers=(2, 5))
+    assert top_probability(trace) == 0.25
+    with pytest.raises(TraceError) as caught:
+        router_probabilities(trace, 1)
+    assert str(caught.value) == (
+        "Layer 5 of this model chooses without logits that could be read, so only its choices "
+        "and gates can be shown."
+    )
+
+
 def test_top_probability_looks_at_every_layer():
     logits = np.zeros((2, 1, 4), np.float32)
     logits[1, 0, 3] = math.log(9)

@@ -81,6 +81,7 @@ function inkOn(colour, dark) {
 const digits = (x, n = 3) => (Number.isFinite(x) ? (Math.abs(x) >= 100 ? x.toFixed(1) : x.toFixed(n)) : "–");
 const gateText = (x) => (Math.abs(x) >= 10 ? x.toFixed(0) : Math.abs(x) >= 1 ? x.toFixed(1) : x.toFixed(2).replace(/^(-?)0\./, "$1."));
 function percentText(x) {
+  if (!Number.isFinite(x)) return "–";
   const p = 100 * x;
   return `${p >= 9.95 || p === 0 ? p.toFixed(0) : p >= 0.095 ? p.toFixed(1) : p.toFixed(2)} %`;
 }
