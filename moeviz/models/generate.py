@@ -67,7 +67,7 @@ def _steps(
     stops = _stop_ids(model)
     fed, cache, heard, loss = writer.ids[:], None, [], []
     for number in range(most):
-        predicted, cache, step = _forward(model, fed, cache, len(writer.ids))
+        predicted, cache, step = _forward(model, fed, cache)
         token, probability = choose(predicted[-1].float())
         heard.append(step)
         loss.append(next_token_loss(predicted, np.array([*fed[1:], token])))
@@ -76,7 +76,7 @@ def _steps(
         if token in stops or number == most - 1:
             break
         yield Step(number, token, writer.text, probability)
-    _, _, step = _forward(model, fed, cache, len(writer.ids))
+    _, _, step = _forward(model, fed, cache)
     heard.append(step)
     loss.append(np.array([np.nan], np.float32))
     trace = assemble(
@@ -85,15 +85,14 @@ def _steps(
     yield Step(number, token, writer.text, probability, finished=True, trace=trace)
 
 
-def _forward(model: LoadedModel, ids: list[int], cache, seen: int) -> tuple:
+def _forward(model: LoadedModel, ids: list[int], cache) -> tuple:
     """(logits [R, V], cache, choices) of one forward pass over `ids` that continues `cache`.
 
-    seen: tokens of the whole text up to the end of `ids`; the mask covers all of them.
+    Without a mask: every token counts, and some models take none that is longer than `ids`.
     """
     device = model.network.get_input_embeddings().weight.device
     inputs = {
         "input_ids": torch.tensor([ids], device=device),
-        "attention_mask": torch.ones((1, seen), dtype=torch.long, device=device),
         "use_cache": True,
         "past_key_values": cache,
     }
@@ -183,7 +182,8 @@ def _stop_ids(model: LoadedModel) -> set[int]:
 def _check(model: LoadedModel, most: int, temperature: float, top_p: float) -> None:
     if model.tokenizer is None or not getattr(model.tokenizer, "is_fast", False):
         raise TextError(f"{model.name} has no fast tokenizer, so MoEViz cannot write with it.")
-    if model.network.config.is_encoder_decoder or not model.network.can_generate():
+    continues = model.network.can_generate() and "encoder" not in model.routers
+    if not continues or model.network.config.is_encoder_decoder:
         raise TextError(f"{model.name} does not continue a text, so there is nothing to generate.")
     if most < 1:
         raise TextError(f"The number of new tokens must be at least 1, not {most}.")

@@ -14,7 +14,7 @@ from moeviz.models.errors import ModelError, plain_errors
 from moeviz.models.plan import DEMO, SPREAD, LoadPlan, check_memory, plan_load
 from moeviz.models.probe import SiteTraits, probe
 from moeviz.models.progress import Progress, reported
-from moeviz.models.sites import Site, find_sites
+from moeviz.models.sites import Site, find_sites, text_part
 from moeviz.trace import RouterSpec
 
 
@@ -116,7 +116,7 @@ def adopt(
         raise ModelError(
             "A compiled model hides its routing from MoEViz. Give the model before torch.compile."
         )
-    network.eval()
+    network = text_part(network).eval()
     found = probe(network, tokenizer, find_sites(network))
     config = network.config.get_text_config()
     return LoadedModel(

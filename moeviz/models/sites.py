@@ -70,6 +70,17 @@ def find_sites(model: nn.Module) -> tuple[Site, ...]:
     return tuple(sites)
 
 
+def text_part(model: nn.Module) -> nn.Module:
+    """`model`, or the part of it that can be called, where it is only a shell around its parts
+    (one that listens, thinks and talks, for example): the first that reads tokens."""
+    if type(model).forward is not nn.Module.forward:
+        return model
+    for part in model.children():
+        if type(part).forward is not nn.Module.forward and hasattr(part, "get_input_embeddings"):
+            return part
+    raise NotRouted(f"{type(model).__name__} has no part that MoEViz could give a text to.")
+
+
 def choice_parameters(experts: nn.Module) -> tuple[str, ...]:
     """Names of the arguments that `experts` is called with: hidden states, choice, weights."""
     return tuple(inspect.signature(type(experts).forward).parameters)[1:]

@@ -23,8 +23,8 @@ from transformers.models.auto import configuration_auto, modeling_auto
 
 from moeviz.models.sites import NotRouted, Site, expert_count, find_sites
 
-VOCABULARY = 256
-FIRST_MARKER = 200
+VOCABULARY = 384
+FIRST_MARKER = 320
 """Ids from here on are the markers of a composite model (an image goes here); no text uses them."""
 
 LAYERS = 4

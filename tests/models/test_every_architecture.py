@@ -9,9 +9,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+import tiny
 import torch
 import transformers
 
+import moeviz
 from moeviz.models import adopt
 from moeviz.models.inputs import model_inputs
 from moeviz.models.load import LoadedModel
@@ -20,7 +22,7 @@ from moeviz.models.run import trace_tokens
 from moeviz.models.sites import NotRouted
 from moeviz.models.witness import Witness
 from moeviz.models.zoo import architectures, tiny_model
-from moeviz.trace import EMPTY, Tokens
+from moeviz.trace import EMPTY, MoevizError, Tokens
 
 NAMES = """
     afmoe aria axk1 axk2 bailing_hybrid beam cohere2_moe dbrx deepseek_ocr2 deepseek_v2
@@ -97,6 +99,17 @@ TOLD = {
 }
 """Where the model's own router logits are not simply one tensor for each of our layers."""
 
+LABELS_ONLY = {"openai_privacy_filter"}
+"""Types that label tokens and predict none, so there is no next-token loss."""
+
+WRITES_NOT = {
+    "diffusion_gemma": "it fills in a canvas; the layers shown only read",
+    "nllb-moe": "it translates: its decoder answers a text instead of continuing it",
+    "openai_privacy_filter": "it labels tokens",
+    "switch_transformers": "it fills in gaps: its decoder answers a text",
+}
+"""Types that cannot continue a prompt, and why."""
+
 WARNINGS = {
     "deepseek_v4": [
         "In 1 of 3 routed layers the choice follows from no score that the router ranks (it may "
@@ -147,7 +160,7 @@ every_type = pytest.mark.parametrize(
 
 @cache
 def loaded(model_type: str) -> LoadedModel:
-    return adopt(tiny_model(model_type), None, name=model_type)
+    return adopt(tiny_model(model_type), tiny.tokenizer(), name=model_type)
 
 
 def some_tokens(count: int) -> Tokens:
@@ -190,6 +203,30 @@ def test_the_trace_holds_what_the_experts_received(model_type):
             np.testing.assert_array_equal(shown, table)
             order = np.where(trace.experts[row] == EMPTY, -np.inf, trace.gates[row])
             assert (order[:, :-1] >= order[:, 1:]).all(), "largest gate first, empty slots last"
+
+
+@every_type
+def test_a_text_goes_in_and_a_trace_comes_out(model_type, tmp_path):
+    model = loaded(model_type)
+    for stack in model.routers:
+        trace = moeviz.trace_text(model, "the router sends each token", stack=stack)
+        assert moeviz.open_trace(trace.save(tmp_path / "a.moetrace")).key == trace.key
+        assert (trace.loss is None) == (stack == "encoder" or model_type in LABELS_ONLY)
+
+
+@every_type
+def test_what_it_writes_is_routed_as_the_whole_text_is(model_type):
+    model = loaded(model_type)
+    if model_type in WRITES_NOT:
+        with pytest.raises(MoevizError, match="does not continue a text"):
+            next(moeviz.generate(model, "le routeur"))
+        return
+    *_, last = moeviz.generate(model, "le routeur", max_new_tokens=3)
+    whole = trace_tokens(model, last.trace.tokens)
+    same = (last.trace.experts == whole.experts).all()
+    assert same == ("continued" not in EXCEPTIONS.get(model_type, {}))
+    if same:
+        np.testing.assert_allclose(last.trace.loss[:-1], whole.loss[:-1], atol=1e-3)
 
 
 @every_type
