@@ -2,40 +2,38 @@
 
 import streamlit as st
 
-from moeviz.charts.words import model_sentence
 from moeviz.trace import RoutingTrace
-from moeviz.ui import explore, session
+from moeviz.ui import ask, explore, links, session
+from moeviz.ui.markdown import plain
 
-explore.open_link()
-bar = st.container()
+links.open_link()
+facts = ask.model_bar()
 st.title("Which experts read your text?", anchor=False)
-intro = st.container()
-explore.text_box()
-explore.link_notes()
+intro = ask.intro()
+ask.text_box()
+links.link_notes()
 trouble_slot, notes = st.empty(), st.container()
 
-with explore.waiting(trouble_slot):
+with ask.waiting(trouble_slot):
     trace, trouble = session.shown_trace()
 if trouble:
-    trouble_slot.error(explore.plain(trouble))
+    trouble_slot.error(plain(trouble))
 
 
 @st.fragment
 def look(trace: RoutingTrace) -> None:
     """Pick, compute, draw: the part that runs again on every click."""
-    view = explore.current_view(trace)
+    view = links.current_view(trace)
     explore.toolbar(trace, view)
     explore.finding(trace, view)
     explore.figures(trace, view)
-    explore.write_link(trace, view)
+    links.write_link(trace, view)
 
 
-with bar:
-    explore.model_bar()
 if trace is not None:
-    intro.markdown(explore.plain(model_sentence(trace)))
+    ask.introduce(trace, facts, intro)
     for note in (*trace.source.notes, session.text_note(trace.tokens.source)):
         if note:
-            notes.warning(explore.plain(note))
+            notes.warning(plain(note))
     look(trace)
     explore.downloads(trace)

@@ -88,7 +88,6 @@ def shown_trace() -> tuple[RoutingTrace | None, str]:
         check_text(wish[1])
         trace = text_trace(*wish)
         state["shown"], state["trouble"] = wish, ""
-        state["facts"] = model_facts(wish[0], trace)
         return trace, ""
     except MoevizError as error:
         state["trouble"] = str(error)
@@ -96,16 +95,6 @@ def shown_trace() -> tuple[RoutingTrace | None, str]:
         return None, state["trouble"]
     state["asked_model"], state["asked_text"] = shown
     return text_trace(*shown), state["trouble"]
-
-
-def shown_model() -> str:
-    """The model of the trace on screen, or of the one to come."""
-    return st.session_state.get("shown", asked())[0]
-
-
-def shown_facts() -> str:
-    """The model on screen in one line: its name, its sizes, where it runs."""
-    return st.session_state.get("facts", "")
 
 
 def model_facts(name: str, trace: RoutingTrace) -> str:

@@ -102,6 +102,11 @@ def legend(page) -> list[tuple[int, str]]:
     return [tuple(chip) for chip in page.locator(".chip").evaluate_all(read)]
 
 
+def paste_times(page, text: str, repeats: int) -> list[float]:
+    """`time_paste` of as many different texts of the same length, so that no cache answers."""
+    return [time_paste(page, f"{n % 10}{text[1:]}") for n in range(repeats)]
+
+
 def time_paste(page, text: str) -> float:
     """Milliseconds from Ctrl+Enter on a pasted text until its strip and grids are painted."""
     area = page.get_by_label("Text", exact=True)

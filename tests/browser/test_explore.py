@@ -14,13 +14,13 @@ from browser.screen import (
     grid,
     legend,
     open_app,
+    paste_times,
     pick,
     pick_token,
     run_text,
     settle,
     shown_text,
     time_layer,
-    time_paste,
     time_token,
     token,
 )
@@ -57,8 +57,9 @@ def shot(page, name: str) -> None:
     page.set_viewport_size(size)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280, 1920])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(390, "light"), (390, "dark"), (1280, "light"), (1920, "dark")]
+)
 def test_the_first_visit_shows_a_traced_example(visitor, app_url, truth, scheme, width):
     page = visitor(width=width, color_scheme=scheme)
     open_app(page, app_url)
@@ -270,20 +271,17 @@ def test_two_visitors_never_see_each_others_text(visitor, app_url):
         assert other not in page.content() + seen + page.url
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("", "There is no text yet. Type or paste some, or pick an example."),
-        (" \n ", "There is no text yet. Type or paste some, or pick an example."),
-        ("\x01\x02\x03\x04 bin", "This looks like binary data rather than text: 4 of 8 characters "
-                                 "are control codes. Paste text instead."),
-    ],
-)  # fmt: skip
-def test_what_is_no_text_is_said_in_one_sentence(page, app_url, truth, text, sentence):
+def test_what_is_no_text_is_said_in_one_sentence(page, app_url, truth):
     open_app(page, app_url)
-    run_text(page, text)
-    assert page.get_by_role("alert").all_inner_texts() == [sentence]
-    assert page.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
+    nothing = "There is no text yet. Type or paste some, or pick an example."
+    binary = (
+        "This looks like binary data rather than text: 4 of 8 characters are control codes. "
+        "Paste text instead."
+    )
+    for text, sentence in (("", nothing), (" \n ", nothing), ("\x01\x02\x03\x04 bin", binary)):
+        run_text(page, text)
+        assert page.get_by_role("alert").all_inner_texts() == [sentence]
+        assert page.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
     run_text(page, "Now a text.")
     assert page.get_by_role("alert").count() == 0
 
@@ -367,7 +365,9 @@ def test_back_and_forward_walk_through_the_views(page, app_url, truth):
     middle, layer = (str(truth(MIXED).layers[row]) for row in (len(truth(MIXED).layers) // 2, 0))
     open_app(page, app_url)
     pick(page, layer)
+    page.wait_for_url("**layer=*")
     pick_token(page, 6)
+    page.wait_for_url("**token=6*")
     strip, journey = page.locator(STRIP), grid(page, "One token")
     first = str(first_view(truth(MIXED)).token)
     for step, place, token_shown in (
@@ -392,7 +392,7 @@ def test_answers_come_quickly(page, app_url):
     """Wide limits, so that a busy machine passes; the benchmark measures in earnest."""
     open_app(page, app_url)
     words = " ".join(EXAMPLES[name] for name in ("English", "Français", "Deutsch", "Español"))
-    pastes = [time_paste(page, f"{n} {words}") for n in range(3)]
+    pastes = paste_times(page, words, 3)
     tokens = [time_token(page, n) for n in (5, 25, 45)]
     layers = [time_layer(page, name) for name in ("0", "1", "0")]
     print("paste", pastes, "token", tokens, "layer", layers)

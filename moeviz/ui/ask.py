@@ -1,0 +1,97 @@
+"""What to trace: the model, the text, and what the page's head says of them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from moeviz.charts.words import model_name, model_sentence
+from moeviz.trace import RoutingTrace
+from moeviz.ui import session
+from moeviz.ui.examples import EXAMPLES
+from moeviz.ui.markdown import plain
+
+WELCOME = (
+    "A mixture of experts has many small networks in each layer, and a router that sends every "
+    "token to a few of them."
+)
+
+
+def model_bar() -> DeltaGenerator:
+    """The way to another model; hands back the slot for the facts of the one on screen."""
+    home = session.default_model()
+    with st.container(horizontal=True, vertical_alignment="center", key="bar"):
+        st.markdown("**MoEViz**", width="content")
+        st.space("stretch")
+        facts = st.empty()
+        with st.popover("Change model"):
+            st.text_input(
+                "Hub id or local folder",
+                key="model_field",
+                placeholder="allenai/OLMoE-1B-7B-0924",
+                on_change=_ask_model,
+            )
+            st.caption("Press Enter to load it. The page stays as it is until the model is ready.")
+            back = f"Back to {plain(model_name(home))}"
+            st.button(back, on_click=session.ask, kwargs={"model": home})
+    facts.caption(plain(st.session_state.get("facts", "")), width="content")
+    return facts
+
+
+def intro() -> DeltaGenerator:
+    """A slot that says what a mixture of experts does, until `introduce` has numbers for it."""
+    slot = st.empty()
+    slot.markdown(st.session_state.get("intro", WELCOME))
+    return slot
+
+
+def introduce(trace: RoutingTrace, facts: DeltaGenerator, intro: DeltaGenerator) -> None:
+    """Fill the slots of the page's head with what is known of the model and this trace."""
+    state = st.session_state
+    state["facts"] = session.model_facts(state["shown"][0], trace)
+    state["intro"] = plain(model_sentence(trace))
+    facts.caption(plain(state["facts"]), width="content")
+    intro.markdown(state["intro"])
+
+
+def _ask_model() -> None:
+    name = st.session_state["model_field"].strip()
+    if name:
+        session.ask(model=name)
+
+
+def text_box() -> None:
+    """The text to trace: an area, its examples, and Run."""
+    st.session_state.setdefault("text", session.asked()[1])
+    st.pills(
+        "Examples", list(EXAMPLES), key="example", on_change=_ask_example,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    with st.form("ask", border=False):
+        st.text_area("Text", key="text", height=108, label_visibility="collapsed",
+                     placeholder="Type or paste any text, in any language")  # fmt: skip
+        st.form_submit_button("Run", type="primary", on_click=_ask_text, help="Ctrl + Enter")
+
+
+def _ask_text() -> None:
+    st.session_state["lost_text"] = False
+    st.session_state["example"] = None
+    session.ask(text=st.session_state["text"])
+
+
+def _ask_example() -> None:
+    st.session_state["lost_text"] = False
+    name = st.session_state["example"]
+    if name in EXAMPLES:
+        st.session_state["text"] = EXAMPLES[name]
+        session.ask(text=EXAMPLES[name])
+
+
+def waiting(slot: DeltaGenerator) -> AbstractContextManager:
+    """Says in `slot` that a model is being loaded; a mere new text is too quick for words."""
+    name = session.asked()[0]
+    if name == st.session_state.get("shown", ("",))[0]:
+        return nullcontext()
+    return slot.container().spinner(f"Loading the model {plain(model_name(name))}")

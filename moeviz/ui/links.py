@@ -1,0 +1,87 @@
+"""The page's address: what is on screen, as a link that brings it back.
+
+Every value that comes in is checked; a link never loads a model by itself.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from moeviz.trace import RoutingTrace
+from moeviz.ui import session
+from moeviz.ui.markdown import plain
+from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
+
+PARAMETERS = ("model", "text", "long", "layer", "expert", "token", "colour", "cells")
+
+
+def open_link() -> None:
+    """Take over the model and text of the address when it is not the one we wrote ourselves."""
+    link = {name: st.query_params[name] for name in PARAMETERS if name in st.query_params}
+    state = st.session_state
+    from_other_page = "link" in state and "text" not in state  # which keeps no widget's value
+    if link == state.get("link") or (not link and from_other_page):
+        return
+    state["link"], state["link_wish"] = link, link
+    session.ask(text=_linked_text(link))
+    state["text"] = session.asked()[1]
+    if link.get("model", session.asked()[0]) != session.asked()[0]:
+        state["offered_model"] = link["model"]  # loaded only on a click: links come from strangers
+
+
+def _linked_text(link: dict[str, str]) -> str:
+    """The text a link stands for; of a long one it only knows the digest."""
+    here = session.asked()[1]
+    if "long" in link:
+        st.session_state["lost_text"] = link["long"] != session.digest(here)
+        return session.FIRST_TEXT if st.session_state["lost_text"] else here
+    text = link.get("text", "")
+    return text if text.strip() and text_for_link(text) else session.FIRST_TEXT
+
+
+def write_link(trace: RoutingTrace, view: View) -> None:
+    """Put the view into the address, so that copying it shares what is on screen."""
+    model, text = st.session_state["shown"]
+    link = to_link(view, trace)
+    if model != session.default_model():
+        link["model"] = model
+    if text != session.FIRST_TEXT:
+        link |= {"text": text} if text_for_link(text) else {"long": session.digest(text)}
+    st.session_state["link"] = link
+    there = st.query_params.to_dict()
+    others = {name: value for name, value in there.items() if name not in PARAMETERS}
+    if there != {**others, **link}:
+        st.query_params.from_dict({**others, **link})
+
+
+def current_view(trace: RoutingTrace) -> View:
+    """The visitor's view of this trace; a new text keeps the layer and the scales."""
+    state = st.session_state
+    if "link_wish" in state:
+        state["view"], state["view_of"] = from_link(state.pop("link_wish"), trace), trace.key
+    elif state.get("view_of") != trace.key:
+        fresh, old = first_view(trace), state.get("view")
+        kept = {"row": old.row, "colour": old.colour, "cells": old.cells} if old else {}
+        state["view"], state["view_of"] = changed(fresh, trace, kept), trace.key
+    return state["view"]
+
+
+def set_view(trace: RoutingTrace, wish: dict) -> None:
+    """Move the visitor's view; anything that does not fit the trace is passed over."""
+    st.session_state["view"] = changed(st.session_state["view"], trace, wish)
+
+
+def link_notes() -> None:
+    """What a link could not bring by itself: a long text, or a model the visitor has to want."""
+    if st.session_state.get("lost_text"):
+        st.info("This link was made with a text too long for an address. Paste it here to see it.")
+    name = st.session_state.get("offered_model")
+    if not name:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info(f"This link was made with the model {plain(name)}.")
+        st.button("Load it", on_click=_accept_model)
+
+
+def _accept_model() -> None:
+    session.ask(model=st.session_state.pop("offered_model"))
