@@ -49,12 +49,16 @@ def read_choice(site: Site, call: Call) -> Choice:
     logits = _logits(site, call, rows=len(ids), gates=gates)
     if logits is not None:
         ids = _without_skips(site, ids, gates, logits.shape[-1])
-    scores = call.selection
-    if scores is not None:
-        scores = scores.reshape(-1, scores.shape[-1])
-        if logits is None or scores.shape != logits.shape:
-            scores = None
-    return Choice(ids, gates, logits, scores)
+    return Choice(ids, gates, logits, _scores(call.selection, ids, logits))
+
+
+def _scores(selection: Tensor | None, ids: Tensor, logits: Tensor | None) -> Tensor | None:
+    """[T, E] what the top-K was taken of, where that has a column per expert."""
+    if selection is None or selection.numel() % len(ids):
+        return None
+    scores = selection.reshape(len(ids), -1)
+    width = logits.shape[-1] if logits is not None else selection.shape[-1]
+    return scores if scores.shape[-1] == width > ids.shape[-1] else None
 
 
 def chosen_slots(site: Site, call: Call) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import transformers
 
+from moeviz.models.errors import first_line
 from moeviz.models.load import LoadedModel, adopt, load_model
 from moeviz.models.proofs import FAIL, Proof, prove
 from moeviz.models.sites import NotRouted
@@ -86,7 +87,7 @@ def diagnose_all(model_types: Sequence[str] = ()) -> Iterator[tuple[str, Diagnos
         except NotRouted as error:
             yield model_type, f"Not routed: {error}"
         except Exception as error:  # one type's trouble must not hide the others
-            yield model_type, f"Not tried, {type(error).__name__}: {error}"
+            yield model_type, f"Not tried, {type(error).__name__}: {first_line(error)}"
 
 
 def _dense_layers(model: LoadedModel, layers: dict[str, tuple[int, ...]]) -> int | None:

@@ -8,9 +8,12 @@ tokens that do not move when the last one changes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+import transformers
 from torch import Tensor, nn
 
 from moeviz.models.choices import CaptureError, Choice
@@ -18,7 +21,7 @@ from moeviz.models.inputs import probe_inputs
 from moeviz.models.replay import Replay, adds_up, answers, factor_after_experts
 from moeviz.models.sites import Site, expert_count
 from moeviz.models.tape import run_once
-from moeviz.trace import EMPTY, RouterSpec
+from moeviz.trace import EMPTY, MoevizError, RouterSpec
 
 PROBE_TOKENS = 24
 
@@ -70,7 +73,7 @@ def probe(network: nn.Module, tokenizer, sites: tuple[Site, ...]) -> Probed:
     Raises CaptureError when a layer's routing cannot be read or does not mean what it should.
     """
     inputs = probe_inputs(network, tokenizer, PROBE_TOKENS)
-    with Replay(sites) as replay:
+    with Replay(sites) as replay, _plain_trouble(network):
         _, step = run_once(network, sites, inputs, spied=[site.name for site in sites])
     heard = {site: choice for site, choice in zip(sites, step, strict=True) if choice}
     _check_heard(network, sites, heard, replay)
@@ -96,19 +99,34 @@ def probe(network: nn.Module, tokenizer, sites: tuple[Site, ...]) -> Probed:
     return Probed(kept, traits, routers, tuple(warnings))
 
 
+@contextmanager
+def _plain_trouble(network: nn.Module) -> Iterator[None]:
+    """What a model raises of its own, as one sentence."""
+    try:
+        yield
+    except MoevizError:
+        raise
+    except Exception as error:  # a model of any make fails in its own way
+        first = str(error).strip().split("\n")[0]
+        raise CaptureError(
+            f"{type(network).__name__} does not run on a short text with transformers "
+            f"{transformers.__version__}: {type(error).__name__}: {first}"
+        ) from error
+
+
 def site_traits(site: Site, choice: Choice, after: float) -> SiteTraits:
     """The traits that `choice` shows; raises CaptureError when it contradicts itself."""
     ids, gates = choice.ids, choice.gates.float()
-    experts = choice.logits.shape[-1] if choice.logits is not None else _count(site, ids)
+    by_scores = choice.scores is not None and explains(choice.scores.float(), ids)
+    experts = _experts(site, choice, by_scores)
     _check_ids(site, ids, gates, experts)
     if choice.logits is None:
         return SiteTraits(
-            experts, ids.shape[-1], False, False, False, False, "other", False, 1.0, after
+            experts, ids.shape[-1], False, False, False, by_scores, "other", False, 1.0, after
         )
     logits = choice.logits.float()
     probabilities = bool((logits >= 0).all() and _close(logits.sum(-1), 1.0, logits.dtype))
     follows = explains(logits, ids)
-    by_scores = choice.scores is not None and explains(choice.scores.float(), ids)
     scoring, renormalised, scale = _scoring(
         logits.log() if probabilities else logits, ids, gates, choice.gates.dtype
     )
@@ -158,8 +176,13 @@ def router_spec(network: nn.Module, sites: list[Site], traits: dict[str, SiteTra
     )
 
 
-def _count(site: Site, ids: Tensor) -> int:
-    return expert_count(site) or int(ids.max()) + 1
+def _experts(site: Site, choice: Choice, by_scores: bool) -> int:
+    """E: what the router scores, else the experts that hold weights, else the ids seen."""
+    if choice.logits is not None:
+        return choice.logits.shape[-1]
+    if by_scores:
+        return choice.scores.shape[-1]
+    return expert_count(site) or int(choice.ids.max()) + 1
 
 
 def _check_ids(site: Site, ids: Tensor, gates: Tensor, experts: int) -> None:
