@@ -202,7 +202,12 @@ def _code(family: str, part: str) -> str:
 
 
 def _shrunk(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with small values; lists that hold one entry per layer keep the same layers."""
+    """The fields with small values; lists that hold one entry per layer keep the same layers.
+
+    What every configuration has and this one leaves as it is, is left out: some refuse it.
+    """
+    common = _common()
+    fields = {n: v for n, v in fields.items() if n not in common or common[n] != v}
     layers = _layers_kept(fields)
     small = {}
     for name, value in fields.items():
@@ -228,6 +233,11 @@ def _shrunk(fields: dict[str, Any]) -> dict[str, Any]:
     if (fields.get("num_key_value_heads") or 99) < (fields.get("num_attention_heads") or 0):
         small["num_key_value_heads"] = 2
     return small
+
+
+@cache
+def _common() -> dict[str, Any]:
+    return PreTrainedConfig().to_dict()
 
 
 def _small(name: str, value: Any) -> Any:

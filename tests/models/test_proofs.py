@@ -114,6 +114,16 @@ def test_a_fused_block_that_hides_its_choice_is_refused():
     )
 
 
+def test_a_model_that_does_not_run_says_so_in_one_sentence():
+    network = tiny.olmoe()
+    network.model.norm.forward = lambda hidden: hidden + "a"
+    with pytest.raises(CaptureError) as caught:
+        adopt(network, tiny.tokenizer())
+    said = "OlmoeForCausalLM does not run on a short text with transformers "
+    assert str(caught.value).startswith(said)
+    assert ": TypeError: " in str(caught.value)
+
+
 def test_a_proof_that_breaks_has_failed_and_says_how(model, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("the device went away\nand more")

@@ -52,4 +52,4 @@ KNOWN_FAULTS = {"deepseek_v4", "diffusion_gemma", "doge", "nllb-moe"}
 """Faults of the shipped code, each told to the user as a warning, see test_every_architecture; and
 diffusion_gemma, which 5.16 cannot build without its vision tower."""
 OLDEST_FAULTS = {"diffusion_gemma"}
-"""Its default configuration in 5.16 lacks the vision part that the model cannot be built without."""
+"""Its default configuration in 5.16 lacks a vision part that the model needs."""
