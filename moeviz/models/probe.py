@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import transformers
@@ -156,7 +157,7 @@ def router_spec(network: nn.Module, sites: list[Site], traits: dict[str, SiteTra
     found = [traits[site.name] for site in sites]
     config = network.config.get_text_config()
     experts, chosen = [t.experts for t in found], [t.chosen for t in found]
-    groups = int(getattr(config, "n_group", 0) or 0)
+    groups = int(_stated(config, "n_group") or 0)
     return RouterSpec(
         experts=max(experts),
         chosen=max(chosen),
@@ -165,7 +166,7 @@ def router_spec(network: nn.Module, sites: list[Site], traits: dict[str, SiteTra
         scale=_common([t.scale * t.after for t in found], 1.0),
         bias=not all(t.follows_logits for t in found),
         groups=groups if groups > 1 else 0,
-        groups_chosen=int(getattr(config, "topk_group", 0) or 0) if groups > 1 else 0,
+        groups_chosen=int(_stated(config, "topk_group") or 0) if groups > 1 else 0,
         shared=_shared_experts(network, config, sites),
         logits_kind="log-probabilities" if any(t.probabilities for t in found) else "logits",
         capacity=_capacity(config, sites[0]),
@@ -249,15 +250,23 @@ def _shared_experts(network: nn.Module, config, sites: list[Site]) -> int:
     if not any("shared" in n for holder in holders for n, _ in holder.named_children()):
         return 0
     for key in ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts"):
-        if getattr(config, key, None):
-            return int(getattr(config, key))
+        if _stated(config, key):
+            return int(_stated(config, key))
     return 1
+
+
+def _stated(config, name: str) -> Any:
+    """What the configuration says; None where it does not, or says it for each layer apart."""
+    try:
+        return getattr(config, name, None)
+    except RuntimeError:
+        return None
 
 
 def _capacity(config, site: Site) -> int:
     """Tokens per expert and text that the router lets through; 0 when it grows with the text."""
     capacity = getattr(site.router, "expert_capacity", None)
-    return int(capacity) if capacity and capacity == getattr(config, "expert_capacity", 0) else 0
+    return int(capacity) if capacity and capacity == _stated(config, "expert_capacity") else 0
 
 
 def _rows(site: Site, inputs: dict) -> int:

@@ -108,8 +108,6 @@ def untouched(model: LoadedModel) -> Verdict:
 
 def causal(model: LoadedModel) -> Verdict:
     """Earlier tokens' routing with two different last tokens."""
-    if not model.network.can_generate():
-        return NOT_APPLICABLE, "The model reads a text in both directions."
     inputs = _probe(model)
     changed = {name: v.clone() if isinstance(v, Tensor) else v for name, v in inputs.items()}
     name = "decoder_input_ids" if "decoder_input_ids" in inputs else "input_ids"
@@ -119,8 +117,11 @@ def causal(model: LoadedModel) -> Verdict:
     if not pairs:
         return NOT_APPLICABLE, "Only its encoder is shown, which reads in both directions."
     for site, one, other in pairs:
-        if not torch.equal(one.ids[:-1], other.ids[:-1]):
-            return FAIL, f"Changing the last token moved earlier ones, first in {site.name}."
+        if torch.equal(one.ids[:-1], other.ids[:-1]):
+            continue
+        if not model.network.can_generate():
+            return NOT_APPLICABLE, "The model reads a text in both directions."
+        return FAIL, f"Changing the last token moved earlier ones, first in {site.name}."
     return PASS, "Changing the last token moves no earlier one."
 
 

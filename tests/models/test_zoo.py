@@ -4,10 +4,18 @@ import pytest
 import tiny
 import torch
 from torch import nn
-from transformers import Qwen3OmniMoeConfig, Qwen3OmniMoeForConditionalGeneration
+from transformers import (
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    MixtralForSequenceClassification,
+    OlmoeConfig,
+    Qwen3OmniMoeConfig,
+    Qwen3OmniMoeForConditionalGeneration,
+)
 
 import moeviz
 from moeviz.models import zoo
+from moeviz.models.proofs import PASS, prove
 from moeviz.models.sites import NotRouted, text_part
 
 
@@ -69,6 +77,41 @@ def test_a_shell_without_such_a_part_is_refused():
     with pytest.raises(NotRouted) as caught:
         text_part(nn.Module())
     assert str(caught.value) == "Module has no part that MoEViz could give a text to."
+
+
+def test_layers_that_differ_in_experts_and_choices_keep_their_own_numbers():
+    network = tiny.olmoe()
+    few = OlmoeConfig(hidden_size=32, intermediate_size=16, num_experts=4, num_experts_per_tok=1)
+    network.model.layers[1].mlp = type(network.model.layers[1].mlp)(few)
+    zoo.stir(network, torch.Generator().manual_seed(0))
+    model = moeviz.adopt(network, tiny.tokenizer())
+    trace = moeviz.trace_text(model, "the router sends each token")
+    assert (trace.router.experts, trace.router.chosen) == (8, 2)
+    assert trace.router.experts_per_layer == (8, 4, 8)
+    assert trace.router.chosen_per_layer == (2, 1, 2)
+    assert (trace.experts[1, :, 0] < 4).all()
+    assert (trace.experts[1, :, 1] == -1).all()
+    assert (trace.logits[1, :, 4:] == -torch.inf).all()
+    verdicts = {p.name: p.verdict for p in prove(model)}
+    assert {n for n, v in verdicts.items() if v != PASS} <= {"implemented", "told"}
+
+
+def test_a_text_model_inside_another_is_found_and_proven():
+    text, image = zoo.tiny_config("mixtral"), {"hidden_size": 32, "num_attention_heads": 4}
+    config = LlavaConfig(text_config=text, vision_config={"num_hidden_layers": 1, **image})
+    network = LlavaForConditionalGeneration._from_config(config)
+    zoo.stir(network, torch.Generator().manual_seed(0))
+    verdicts = {p.name: p.verdict for p in prove(moeviz.adopt(network, tiny.tokenizer()))}
+    assert {n for n, v in verdicts.items() if v != PASS} == {"told"}
+
+
+def test_a_classifier_on_an_moe_body_is_proven_too():
+    config = zoo.tiny_config("mixtral")
+    config.pad_token_id = 0
+    network = MixtralForSequenceClassification._from_config(config)
+    zoo.stir(network, torch.Generator().manual_seed(0))
+    verdicts = {p.name: p.verdict for p in prove(moeviz.adopt(network, tiny.tokenizer()))}
+    assert {n for n, v in verdicts.items() if v != PASS} == {"continued", "told"}
 
 
 def test_two_kinds_of_experts_in_one_layer_are_told_apart_and_run_in_order():
