@@ -48,8 +48,7 @@ def test_every_architecture_of_this_release_is_proven(version, tmp_path):
     )
 
 
-KNOWN_FAULTS = {"deepseek_v4", "diffusion_gemma", "doge", "nllb-moe"}
-"""Faults of the shipped code, each told to the user as a warning, see test_every_architecture; and
-diffusion_gemma, which 5.16 cannot build without its vision tower."""
+KNOWN_FAULTS = {"deepseek_v4", "doge", "nllb-moe"}
+"""Faults of the shipped code; test_every_architecture names each with its reason."""
 OLDEST_FAULTS = {"diffusion_gemma"}
 """Its default configuration in 5.16 lacks a vision part that the model needs."""
