@@ -77,7 +77,7 @@ def factor_after_experts(site: Site, replay: Replay) -> float:
     if site.kind != "indexed" or not replay.has(site.block):
         return 1.0
     before = replay.again(site.block)
-    if not torch.equal(before, replay.again(site.block)):
+    if not torch.allclose(before, replay.again(site.block), rtol=1e-2, atol=1e-2):
         return 1.0
     nudge = torch.Generator().manual_seed(0)
     added: list[Tensor] = []
@@ -120,16 +120,24 @@ def answers(site: Site, choice: Choice, replay: Replay, most: int) -> Answers:
         return Answers()
     sent = choice.ids.masked_fill(choice.gates == 0, EMPTY)
     chosen = [int(e) for e in sent.unique() if 0 <= e < (expert_count(site) or len(sent))]
-    before = replay.again(runner).reshape(len(sent), -1)
+    before, again = (replay.again(runner).reshape(len(sent), -1) for _ in range(2))
+    noise = 4 * float((again - before).abs().max())  # 0 wherever sums are always taken in one order
     right, wrong = [], []
     for expert in chosen[:most]:
         with zeroed(site, expert) as possible:
             if not possible:
                 return Answers()
-            changed = (replay.again(runner).reshape(len(sent), -1) != before).any(-1)
-        exact = torch.equal(changed, (sent == expert).any(-1))
-        (right if exact else wrong).append(expert)
+            after = replay.again(runner).reshape(len(sent), -1)
+        changed = ((after - before).abs() > noise).any(-1)
+        (right if _fits(changed, (sent == expert).any(-1), noise) else wrong).append(expert)
     return Answers(tuple(right), tuple(wrong))
+
+
+def _fits(changed: Tensor, wanted: Tensor, noise: float) -> bool:
+    """Whether exactly the wanted rows changed; where noise may hide a small gate, some of them."""
+    if noise == 0:
+        return torch.equal(changed, wanted)
+    return bool(changed.any()) and not bool((changed & ~wanted).any())
 
 
 @torch.inference_mode()
