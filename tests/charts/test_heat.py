@@ -31,8 +31,13 @@ def test_cells_are_probabilities_logits_or_gates(tiny_trace):
     assert gates[0] == pytest.approx([0.7, 0.3, 0, 0], abs=1e-4)
 
 
-def test_the_bars_are_the_layers_load(tiny_trace):
-    assert grid(tiny_trace).arrays["bars"].tolist() == [0.5, 0.25, 0.125, 0.125]
+def test_bars_and_choices_are_those_of_the_layer(tiny_trace):
+    for row, bars in ((0, [0.5, 0.25, 0.125, 0.125]), (1, [0.125, 0.25, 0.375, 0.25])):
+        arrays = grid(tiny_trace, row).arrays
+        assert arrays["bars"].tolist() == bars
+        assert (arrays["experts"] == tiny_trace.experts[row]).all()
+    scaled = dataclasses.replace(tiny_trace, gates=tiny_trace.gates * np.array([[[1]], [[2]]]))
+    assert grid(scaled, 1).arrays["gates"][0] == pytest.approx([1.4, 0.6])
 
 
 def test_without_logits_gates_remain_and_the_rest_says_why():

@@ -81,6 +81,7 @@ def test_an_unknown_model_changes_nothing(page):
     page.text_input(key="model_field").set_value("no/such").run()
     assert [e.value for e in page.error] == [r"The hub has no model no/such\."]
     assert page.session_state["shown"][0] == session.default_model()
+    assert session.default_model() == page.session_state["asked_model"]  # not tried again and again
     page.text_input(key="model_field").set_value("other").run()
     assert not page.error
     assert page.session_state["shown"][0] == "other"
