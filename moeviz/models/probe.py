@@ -8,6 +8,7 @@ tokens that do not move when the last one changes.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ def router_spec(network: nn.Module, sites: list[Site], traits: dict[str, SiteTra
         chosen=max(chosen),
         scoring=_common([t.scoring for t in found], "mixed"),
         renormalised=all(t.renormalised for t in found),
-        scale=_common([t.scale * t.after for t in found], 1.0),
+        scale=_common_scale([t.scale * t.after for t in found], network.dtype == torch.float32),
         bias=not all(t.follows_logits for t in found),
         groups=groups if groups > 1 else 0,
         groups_chosen=int(_stated(config, "topk_group") or 0) if groups > 1 else 0,
@@ -237,6 +238,13 @@ def _close(values: Tensor, target: float, dtype: torch.dtype) -> bool:
 
 def _rounded(value: Tensor) -> float:
     return round(float(value), 4)
+
+
+def _common_scale(values: list[float], exact: bool) -> float:
+    """The layers' one scale, to the digits that the precision shows; 1 where layers differ."""
+    if max(values) - min(values) > 0.01 * max(values):
+        return 1.0
+    return round(statistics.median(values), 4 if exact else 2)
 
 
 def _common(values: list, otherwise):

@@ -124,6 +124,14 @@ def test_experts_whose_sums_differ_from_run_to_run_are_not_blamed():
     assert by_name["untouched"].detail == "Two plain runs differ already on this device."
 
 
+@pytest.mark.parametrize("model_type", ["deepseek_v3", "olmoe", "gemma4", "jetmoe"])
+def test_low_precision_tells_the_same_facts(model_type):
+    full = adopt(tiny_model(model_type), None)
+    half = adopt(tiny_model(model_type).to(torch.bfloat16), None)
+    assert half.routers == full.routers
+    assert half.warnings == full.warnings
+
+
 def test_rounding_in_low_precision_is_not_taken_for_a_look_ahead():
     ids = torch.tensor([[0, 1]] * 4)
     calm = choices.Choice(ids, ids.float(), torch.randn(4, 8), None)
