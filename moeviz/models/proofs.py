@@ -19,6 +19,7 @@ from moeviz.models.load import LoadedModel
 from moeviz.models.probe import first_moved
 from moeviz.models.replay import Replay, adds_up, answers
 from moeviz.models.rows import batch_inputs
+from moeviz.models.sites import Site
 from moeviz.models.tape import Tape
 from moeviz.models.ways import (
     capacity_lifted,
@@ -32,6 +33,9 @@ from moeviz.models.witness import Witness, dense
 
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "not applicable"
 TOKENS = 20
+MOST_COPIED = 1e9
+"""Bytes of weights that one layer may copy for a proof; batched_mm copies a set for each token."""
+
 IMPLEMENTATIONS = ("eager", "grouped_mm", "batched_mm")
 
 
@@ -168,7 +172,7 @@ def implemented(model: LoadedModel) -> Verdict:
     ran = []
     for name in IMPLEMENTATIONS:
         with experts_run_by(model, name) as possible:
-            if not possible:
+            if not possible or (name == "batched_mm" and _copied(model) > MOST_COPIED):
                 continue
             ran.append(name)
             for one, other in zip(usual, route(model, inputs), strict=True):
@@ -234,6 +238,17 @@ def _batched(model: LoadedModel, left: bool) -> Verdict:
             total += len(rows)
             moved += _moved(model, one, _part(many, rows))
     return _agreement(model, moved, total, f"Padded on the {'left' if left else 'right'}")
+
+
+def _copied(model: LoadedModel) -> float:
+    """Bytes that batched_mm copies in the largest layer for a text of `TOKENS` tokens."""
+
+    def bytes_per_expert(site: Site) -> float:
+        held = sum(p.numel() * p.element_size() for p in site.experts.parameters())
+        return held / model.traits[site.name].experts
+
+    chosen = max(trait.chosen for trait in model.traits.values())
+    return TOKENS * chosen * max(map(bytes_per_expert, model.sites))
 
 
 def _part(choice: Choice, rows: Tensor) -> Choice:

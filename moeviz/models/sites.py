@@ -17,6 +17,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import nn
 
@@ -43,6 +44,18 @@ class Site:
     block: nn.Module
     experts: nn.Module
     router: nn.Module | None
+
+    @cached_property
+    def count(self) -> int | None:
+        """See `expert_count`; counted once, as every forward pass asks for it."""
+        if isinstance(self.experts, nn.ModuleDict | nn.ModuleList):
+            return len(expert_children(self.experts))
+        if self.kind == "product-key":
+            return self.experts.down_embed.num_embeddings
+        if self.kind == "sorted":
+            return self.experts.num_experts
+        stacked = [p.shape[0] for p in self.experts.parameters() if p.dim() == 3]
+        return min(stacked, default=None) or getattr(self.experts, "num_experts", None)
 
 
 def find_sites(model: nn.Module) -> tuple[Site, ...]:
@@ -88,14 +101,7 @@ def choice_parameters(experts: nn.Module) -> tuple[str, ...]:
 
 def expert_count(site: Site) -> int | None:
     """How many experts of `site` hold weights; None where the module does not show it."""
-    if isinstance(site.experts, nn.ModuleDict | nn.ModuleList):
-        return len(expert_children(site.experts))
-    if site.kind == "product-key":
-        return site.experts.down_embed.num_embeddings
-    if site.kind == "sorted":
-        return site.experts.num_experts
-    stacked = [p.shape[0] for p in site.experts.parameters() if p.dim() == 3]
-    return min(stacked, default=None) or getattr(site.experts, "num_experts", None)
+    return site.count
 
 
 def expert_children(experts: nn.Module) -> list[nn.Module]:

@@ -182,6 +182,12 @@ def test_half_precision_is_allowed_a_tenth_of_the_rows(model):
     assert proofs._agreement(model, 1, 100, "x")[0] == FAIL
 
 
+def test_no_proof_copies_more_weights_than_fit(model, monkeypatch):
+    monkeypatch.setattr(proofs, "MOST_COPIED", 20 * 2 * 3 * 32 * 16 * 4 - 1)
+    by_name = {proof.name: proof for proof in prove(model)}
+    assert by_name["implemented"].detail.startswith("Experts run by eager, grouped_mm: ")
+
+
 def test_a_capacity_is_kept_in_force_and_put_back():
     model = adopt(tiny_model("switch_transformers"), None)
     assert verdicts(model)["padded"] == PASS
