@@ -1,23 +1,16 @@
 """One running app and one Chromium for all browser tests; a fresh visitor for each."""
 
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 import moeviz
+from moeviz.bench import screen
 
 ROOT = Path(__file__).parent.parent.parent
 OUTPUT = ROOT / "tests" / "output"
 MODEL = os.environ.get("MOEVIZ_MODEL", "demo")
-FLAGS = ["--no-sandbox", "--disable-gpu"]
 HARMLESS = ("/_stcore/health", "/_stcore/host-config", "favicon", "downloadable font")
 """Console complaints of Streamlit itself on a deep link."""
 
@@ -33,41 +26,15 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def app_url():
     """Address of the running app."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     OUTPUT.mkdir(exist_ok=True)
-    log = (OUTPUT / "server.log").open("w")
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true",
-               f"--server.port={port}", "--server.address=127.0.0.1"]  # fmt: skip
-    server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", server)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-def _wait_until_healthy(address: str, server: subprocess.Popen) -> None:
-    for _ in range(300):
-        assert server.poll() is None, (OUTPUT / "server.log").read_text()
-        try:
-            with urllib.request.urlopen(address, timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("The app did not start within 30 seconds.")
+    with screen.running_app(OUTPUT / "server.log") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def chromium():
-    where = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=where, args=FLAGS)
+    with screen.chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

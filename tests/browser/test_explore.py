@@ -8,26 +8,28 @@ import pandas as pd
 import pytest
 from browser.screen import (
     GRID,
-    STRIP,
     answered,
     click_cell,
     grid,
     legend,
-    open_app,
-    paste_times,
     pick,
     pick_token,
     run_text,
-    settle,
     shown_text,
-    time_layer,
-    time_token,
-    token,
 )
 from playwright.sync_api import expect
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import moeviz
+from moeviz.bench.screen import (
+    STRIP,
+    open_app,
+    paste_times,
+    settle,
+    time_layer,
+    time_token,
+    token,
+)
 from moeviz.charts.units import text_units
 from moeviz.charts.words import percent
 from moeviz.metrics.table import routing_table
