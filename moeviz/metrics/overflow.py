@@ -117,18 +117,36 @@ def overflow_by_position(dropped: np.ndarray, parts: int = 10) -> np.ndarray:
     return np.stack(parts_of, axis=1)
 
 
-def overflow_chance(
+def chance_counts(
     tokens: int, experts: int, chosen: int, rule: CapacityRule, draws: int = DRAWS, seed: int = 0
+) -> np.ndarray:
+    """[W, draws, E] loads of `draws` random routers in each window; no factor changes them."""
+    sizes = [part.stop - part.start for part in windows(tokens, rule)]
+    every = [random_loads(n, experts, chosen, draws, seed + i) for i, n in enumerate(sizes)]
+    return np.stack(every).astype(np.int32)
+
+
+def overflow_chance(
+    tokens: int,
+    experts: int,
+    chosen: int,
+    rule: CapacityRule,
+    draws: int = DRAWS,
+    seed: int = 0,
+    counts: np.ndarray | None = None,
 ) -> OverflowChance:
-    """The overflow of `draws` routers that give each token `chosen` distinct experts at random."""
-    lost = np.zeros(draws)
-    for place, part in enumerate(windows(tokens, rule)):
-        size = part.stop - part.start
-        counts = random_loads(size, experts, chosen, draws, seed + place)
-        lost += np.maximum(counts - rule.capacity(size, experts, chosen), 0).sum(axis=1)
+    """The overflow of `draws` routers that give each token `chosen` distinct experts at random.
+
+    counts: their loads, see `chance_counts`, when many rules are asked about the same text.
+    """
+    if counts is None:
+        counts = chance_counts(tokens, experts, chosen, rule, draws, seed)
+    sizes = [part.stop - part.start for part in windows(tokens, rule)]
+    capacity = np.array([rule.capacity(size, experts, chosen) for size in sizes])
+    lost = np.maximum(counts - capacity[:, None, None], 0).sum(axis=(0, 2))
     share = lost / (tokens * chosen)
     low, high = np.quantile(share, (0.025, 0.975))
-    return OverflowChance(float(share.mean()), float(low), float(high), draws)
+    return OverflowChance(float(share.mean()), float(low), float(high), len(share))
 
 
 def window_counts(trace: RoutingTrace, rule: CapacityRule) -> list[np.ndarray]:
@@ -154,12 +172,13 @@ def _capacities(trace: RoutingTrace, rule: CapacityRule) -> np.ndarray:
     """[L, W] capacity of each layer in each window."""
     experts, chosen = layer_sizes(trace)
     sizes = [part.stop - part.start for part in windows(len(trace.tokens), rule)]
-    return np.array(
-        [
-            [rule.capacity(size, int(e), int(k)) for size in sizes]
-            for e, k in zip(experts, chosen, strict=True)
-        ]
-    )
+    known = {  # all windows but the last are equally long, and most layers alike
+        (size, e, k): rule.capacity(size, int(e), int(k))
+        for size in set(sizes)
+        for e, k in set(zip(experts.tolist(), chosen.tolist(), strict=True))
+    }
+    layers = zip(experts.tolist(), chosen.tolist(), strict=True)
+    return np.array([[known[size, e, k] for size in sizes] for e, k in layers])
 
 
 def _excess(counts: np.ndarray, capacity: np.ndarray) -> np.ndarray:
@@ -174,17 +193,23 @@ def _dropless(trace: RoutingTrace, rule: CapacityRule) -> np.ndarray:
     """[L] by halving the range of hundredths until one step is left."""
     if rule.convention in ("gshard", "absolute"):
         return np.full(len(trace.layers), np.nan)
-    counts = np.stack(window_counts(trace, rule), axis=1).max(axis=2)  # [L, W]
-    low = np.zeros(len(counts), int)
-    high = np.full(len(counts), int(MOST_FACTOR * 100))
-    while (high - low > 1).any():
+    sizes = [part.stop - part.start for part in windows(len(trace.tokens), rule)]
+    busiest = np.stack(window_counts(trace, rule), axis=1).max(axis=2)  # [L, W]
+    alike = [np.equal(sizes, size) for size in sorted(set(sizes))]
+    fullest = np.stack([busiest[:, where].max(axis=1) for where in alike], axis=1)
+    layers = zip(fullest.tolist(), *(x.tolist() for x in layer_sizes(trace)), strict=True)
+    return np.array(
+        [_fitting(rule, list(zip(sorted(set(sizes)), most, strict=True)), e, k)
+         for most, e, k in layers]
+    )  # fmt: skip
+
+
+def _fitting(rule: CapacityRule, needs: list[tuple[int, int]], experts: int, chosen: int) -> float:
+    """The smallest factor, in hundredths, that gives every (tokens, load) of `needs` its room."""
+    low, high = 0, int(MOST_FACTOR * 100)
+    while high - low > 1:
         middle = (low + high) // 2
-        for row, hundredths in enumerate(middle):
-            if high[row] - low[row] <= 1:
-                continue
-            fits = _capacities(trace, _at_factor(rule, hundredths / 100))[row] >= counts[row]
-            if fits.all():
-                high[row] = hundredths
-            else:
-                low[row] = hundredths
+        at = _at_factor(rule, middle / 100)
+        fits = all(at.capacity(tokens, experts, chosen) >= load for tokens, load in needs)
+        low, high = (low, middle) if fits else (middle, high)
     return high / 100
