@@ -1,6 +1,7 @@
 """Training lowers the loss, and a cut leaves no trace in the weights."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from moeviz.training.emergence import MOMENTS, Passages, Recorder, read_emergence
 from moeviz.training.export import export_model
-from moeviz.training.loop import new_run, train
+from moeviz.training.loop import new_run, routing_losses, train
+from moeviz.training.model import RouterWatch
 from moeviz.training.recipe import Recipe, same_recipe
 
 CPU = torch.device("cpu")
@@ -50,6 +52,27 @@ def test_a_cut_run_ends_with_the_same_weights(shards, trained, tmp_path):
     assert [row["loss"] for row in log(tmp_path)] == [row["loss"] for row in log(trained)]
     for name, weight in weights(trained).items():
         assert torch.equal(weight, weights(tmp_path)[name]), name
+
+
+def test_balance_is_asked_of_recent_batches_layer_by_layer():
+    # One layer, two experts; this batch goes to expert 0 only, recent ones were even.
+    watch = RouterWatch([torch.tensor([[0.8, 0.2]]).log()], [torch.tensor([[0]])])
+    load = torch.tensor([[0.5, 0.5]])
+    balance, _, worst = routing_losses(watch, load, memory=0.9)
+    torch.testing.assert_close(load, torch.tensor([[0.55, 0.45]]))
+    torch.testing.assert_close(balance, torch.tensor([2 * (0.55 * 0.8 + 0.45 * 0.2)]))
+    torch.testing.assert_close(worst, torch.tensor([1.0]))
+
+
+@pytest.mark.parametrize("term", ["balance", "z_loss"])
+def test_router_terms_reach_the_routers(shards, tmp_path, term):
+    routers = []
+    for weight in (0.0, 1.0):
+        folder = tmp_path / str(weight)
+        folder.mkdir()
+        train(replace(RECIPE, **{term: weight}), shards, folder, CPU, slice_minutes=0)
+        routers.append(weights(folder)["model.layers.0.mlp.gate.weight"])
+    assert not torch.equal(*routers)
 
 
 def test_steps_lost_in_a_crash_are_logged_once(shards, tmp_path):

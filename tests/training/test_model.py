@@ -97,6 +97,22 @@ def test_adam_step_equals_torch():
     torch.testing.assert_close(ours.bias, theirs.bias)
 
 
+def test_gate_and_up_are_moved_apart():
+    """A huge gradient in one half of gate_up must not shrink the step of the other half."""
+    steps = []
+    for factor in (1.0, 1000.0):
+        model = build_model(SIZES["tiny"], False, 0)
+        weight = model.model.layers[0].mlp.experts.gate_up_proj
+        before = weight.detach().clone()
+        for parameter in model.parameters():
+            torch.manual_seed(1)
+            parameter.grad = torch.randn_like(parameter)
+        weight.grad[:, SIZES["tiny"].expert_width :] *= factor
+        Optimizer(model, Rates()).step(1.0)
+        steps.append((weight.detach() - before)[:, : SIZES["tiny"].expert_width])
+    torch.testing.assert_close(steps[0], steps[1])
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_same_seed_same_model(dense):
     one, other = (build_model(SIZES["tiny"], dense, 3) for _ in range(2))

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from moeviz.training.tokenizer import END_OF_TEXT, as_transformers
+from moeviz.training.tokenizer import END_OF_TEXT, as_transformers, train_tokenizer
 
 HARD = [
     "",
@@ -50,5 +50,6 @@ def test_every_text_starts_with_end_of_text(shards):
     assert tokenizer.decode([0]) == END_OF_TEXT
 
 
-def test_digits_stand_alone(shards):
-    assert shards.tokenizer.encode("1234").tokens[1:] == ["1", "2", "3", "4"]
+def test_digits_stand_alone_however_frequent():
+    tokenizer = train_tokenizer(["1234 abcd"] * 50, vocab_size=300)
+    assert tokenizer.encode("1234 abcd").tokens[1:] == ["1", "2", "3", "4", "Ġabcd"]
