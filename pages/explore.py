@@ -14,8 +14,7 @@ ask.text_box()
 links.link_notes()
 trouble_slot, notes = st.empty(), st.container()
 
-with ask.waiting(trouble_slot):
-    trace, trouble = session.shown_trace()
+trace, trouble = session.shown_trace(ask.get_ready(trouble_slot))
 if trouble:
     trouble_slot.error(plain(trouble))
 

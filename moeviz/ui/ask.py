@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -12,6 +12,13 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
+from moeviz.ui.shelf import Watch, shelf
+
+QUIET = 200e6
+"""Bytes of weights up to which a model loads without a bar: it is there in a moment."""
+
+ASK_FIRST = 2e9
+"""Bytes of weights above which the visitor reads the size first and then decides."""
 
 WELCOME = (
     "A mixture of experts has many small networks in each layer, and a router that sends every "
@@ -47,13 +54,16 @@ def intro() -> DeltaGenerator:
     return slot
 
 
-def introduce(trace: RoutingTrace, facts: DeltaGenerator, intro: DeltaGenerator) -> None:
+def introduce(
+    trace: RoutingTrace, facts: DeltaGenerator, intro: DeltaGenerator | None = None
+) -> None:
     """Fill the slots of the page's head with what is known of the model and this trace."""
     state = st.session_state
     state["facts"] = session.model_facts(state["shown"][0], trace)
     state["intro"] = plain(model_sentence(trace))
     facts.caption(plain(state["facts"]), width="content")
-    intro.markdown(state["intro"])
+    if intro is not None:
+        intro.markdown(state["intro"])
 
 
 def _ask_model() -> None:
@@ -89,9 +99,41 @@ def _ask_example() -> None:
         session.ask(text=EXAMPLES[name])
 
 
-def waiting(slot: DeltaGenerator) -> AbstractContextManager:
-    """Says in `slot` that a model is being loaded; a mere new text is too quick for words."""
-    name = session.asked()[0]
-    if name == st.session_state.get("shown", ("",))[0]:
-        return nullcontext()
-    return slot.container().spinner(f"Loading the model {plain(model_name(name))}")
+def get_ready(slot: DeltaGenerator) -> Callable[[str], None]:
+    """A function that loads a model and says in `slot` what that takes and how far it is.
+
+    A model of more than QUIET bytes shows a bar and a way to stop; one of more than ASK_FIRST is
+    loaded only after the visitor has read its size and agreed.
+    """
+
+    def prepare(name: str) -> None:
+        if name in shelf():
+            return
+        with slot.container(), st.spinner(f"Loading the model {plain(model_name(name))}"):
+            plan = session.planned(name)
+            if plan.bytes > ASK_FIRST and st.session_state.get("agreed") != name:
+                _put_to_the_visitor(name, str(plan))
+            watch = _progress(str(plan)) if plan.bytes > QUIET else None
+            shelf().take(name, watch)
+        slot.empty()
+
+    return prepare
+
+
+def _progress(sentence: str) -> Watch:
+    """Draws what the load takes, a bar and a way to stop; hands back what moves the bar."""
+    st.info(plain(sentence))
+    bar = st.progress(0.0, "Starting")
+    st.button("Stop loading", on_click=_stay)
+    return lambda stage, share: bar.progress(share, plain(stage) or "Starting")
+
+
+def _put_to_the_visitor(name: str, sentence: str) -> None:
+    st.session_state["offered_model"], st.session_state["offer"] = name, sentence
+    _stay()
+    st.rerun()
+
+
+def _stay() -> None:
+    """Wish for the model that is on screen already."""
+    session.ask(model=st.session_state.get("shown", (session.default_model(),))[0])

@@ -5,14 +5,17 @@ Every value that comes in is checked; a link never loads a model by itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from moeviz.trace import RoutingTrace
-from moeviz.ui import session
+from moeviz.ui import session, setting
 from moeviz.ui.markdown import plain
 from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
 
-PARAMETERS = ("model", "text", "long", "layer", "expert", "token", "colour", "cells")
+PARAMETERS = ("model", "text", "long", "layer", "expert", "token", "colour", "cells",
+              *setting.PARAMETERS)  # fmt: skip
 
 
 def open_link() -> None:
@@ -39,10 +42,13 @@ def _linked_text(link: dict[str, str]) -> str:
     return text if text.strip() and text_for_link(text) else session.FIRST_TEXT
 
 
-def write_link(trace: RoutingTrace, view: View) -> None:
-    """Put the view into the address, so that copying it shares what is on screen."""
+def write_link(trace: RoutingTrace, view: View, rest: Mapping[str, str] | None = None) -> None:
+    """Put the view into the address, so that copying it shares what is on screen.
+
+    rest: what else this page's address holds.
+    """
     model, text = st.session_state["shown"]
-    link = to_link(view, trace)
+    link = {**to_link(view, trace), **(rest or {})}
     if model != session.default_model():
         link["model"] = model
     if text != session.FIRST_TEXT:
@@ -79,9 +85,12 @@ def link_notes() -> None:
     if not name:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.info(f"This link was made with the model {plain(name)}.")
+        st.info(plain(st.session_state.get("offer", f"This link was made with the model {name}.")))
         st.button("Load it", on_click=_accept_model)
 
 
 def _accept_model() -> None:
-    session.ask(model=st.session_state.pop("offered_model"))
+    name = st.session_state.pop("offered_model")
+    if st.session_state.pop("offer", ""):
+        st.session_state["agreed"] = name  # its size was read just now
+    session.ask(model=name)

@@ -16,9 +16,10 @@ import streamlit as st
 from moeviz.charts.words import model_name, plural, short_count
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui.examples import MIXED as FIRST_TEXT
+from moeviz.ui.shelf import shelf
 
 if TYPE_CHECKING:
-    from moeviz.models import LoadedModel
+    from moeviz.models import LoadedModel, LoadPlan
 
 LONGEST_TEXT = 2_000_000
 """Characters we hand to a tokenizer; beyond it a paste is a mistake, not a text."""
@@ -29,12 +30,16 @@ def default_model() -> str:
     return os.environ.get("MOEVIZ_MODEL", "demo")
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
 def loaded(name: str) -> LoadedModel:
-    """The model `name`, loaded once for all visitors; two at most are kept."""
-    from moeviz.models import load_model  # late: torch takes seconds
+    """The model `name`, loaded once for all visitors."""
+    return shelf().take(name)
 
-    return load_model(name)
+
+def planned(name: str) -> LoadPlan:
+    """What loading `name` would take; raises MoevizError when it leads nowhere."""
+    from moeviz.models import plan_load  # late: torch takes seconds
+
+    return plan_load(name)
 
 
 def text_trace(model: str, text: str) -> RoutingTrace:
@@ -75,9 +80,10 @@ def ask(model: str | None = None, text: str | None = None) -> None:
     st.session_state["asked_text"] = old_text if text is None else text
 
 
-def shown_trace() -> tuple[RoutingTrace | None, str]:
+def shown_trace(prepare: Callable[[str], object] = loaded) -> tuple[RoutingTrace | None, str]:
     """The trace to show and a sentence of trouble, "" for none.
 
+    prepare: called with the name of the model before it is needed; may say how far it is.
     A wish that fails leaves what was shown before in place.
     """
     wish, state = asked(), st.session_state
@@ -86,6 +92,7 @@ def shown_trace() -> tuple[RoutingTrace | None, str]:
         return text_trace(*shown), state.get("trouble", "")
     try:
         check_text(wish[1])
+        prepare(wish[0])
         trace = text_trace(*wish)
         state["shown"], state["trouble"] = wish, ""
         return trace, ""

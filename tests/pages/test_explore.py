@@ -1,37 +1,35 @@
-"""The Explore page's own logic, driven without a browser and without a model."""
+"""The Explore page's own logic, driven without a browser, on the demo model."""
 
-import dataclasses
 import json
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
+import tiny
 from handmade import make_trace
 from streamlit.testing.v1 import AppTest
 
-from moeviz.trace import MoevizError
-from moeviz.ui import session
+from moeviz.ui import ask, session
 from moeviz.ui.examples import EXAMPLES, MIXED
+from moeviz.ui.markdown import plain
+from moeviz.ui.shelf import shelf
 
 APP = Path(__file__).parent.parent.parent / "app.py"
 
 
-def fake_trace(model: str, text: str):
-    """A trace of the first letters of any text; two models are known and one refuses."""
-    if model not in (session.default_model(), "other"):
-        raise MoevizError(f"The hub has no model {model}.")
-    text = text[:12]
-    rng = np.random.default_rng(len(text))
-    logits = rng.normal(size=(3, len(text), 4)).astype(np.float32)
-    order = np.argsort(-logits, axis=-1)[..., :2]
-    return make_trace(order, logits=logits, text=text, layers=(1, 2, 5))
+@pytest.fixture(scope="module")
+def other(tmp_path_factory) -> str:
+    """A second model, in a folder: random, of another kind and size."""
+    path = tmp_path_factory.mktemp("models") / "other"
+    tiny.olmoe(max_position_embeddings=512).save_pretrained(path)
+    tiny.tokenizer().save_pretrained(path)
+    return str(path)
 
 
 @pytest.fixture
-def page(monkeypatch):
-    monkeypatch.setattr(session, "text_trace", fake_trace)
-    monkeypatch.setattr(session, "model_facts", lambda name, trace: f"{name}, by hand")
-    return AppTest.from_file(APP, default_timeout=30)
+def page():
+    """The app in this process, with the demo model."""
+    return AppTest.from_file(APP, default_timeout=120)
 
 
 def components(page) -> list[str]:
@@ -53,7 +51,7 @@ def test_the_first_visit_shows_a_traced_example(page):
     assert not page.exception
     assert page.text_area(key="text").value == MIXED
     assert sorted(components(page)) == ["moeviz_grid"] * 3 + ["moeviz_strip", "moeviz_wire"]
-    assert wire(page)["row"] == 1
+    assert wire(page)["row"] == 3
     assert not page.error
 
 
@@ -76,15 +74,35 @@ def test_trouble_is_one_sentence_and_the_former_view_stays(page):
     assert not page.error
 
 
-def test_an_unknown_model_changes_nothing(page):
+def test_an_unknown_model_changes_nothing(page, other):
     page.run()
     page.text_input(key="model_field").set_value("no/such").run()
-    assert [e.value for e in page.error] == [r"The hub has no model no/such\."]
+    assert [e.value for e in page.error] == [
+        plain(
+            "no/such is not on this machine and the hub cannot be reached. Check the network, or "
+            "use a model you already have, such as demo."
+        )
+    ]
     assert page.session_state["shown"][0] == session.default_model()
     assert session.default_model() == page.session_state["asked_model"]  # not tried again and again
-    page.text_input(key="model_field").set_value("other").run()
+    page.text_input(key="model_field").set_value(other).run()
     assert not page.error
-    assert page.session_state["shown"][0] == "other"
+    assert page.session_state["shown"][0] == other
+    assert "3 routed layers · top-2 of 8 experts" in page.session_state["facts"]
+
+
+def test_a_large_model_is_put_to_the_visitor_first(page, other, monkeypatch, tmp_path):
+    large = str(Path(shutil.copytree(other, tmp_path / "large")))
+    monkeypatch.setattr(ask, "ASK_FIRST", 1000)
+    page.run()
+    page.text_input(key="model_field").set_value(large).run()
+    assert page.session_state["shown"][0] == session.default_model()
+    assert large not in shelf()
+    assert len(page.info) == 1
+    assert plain("3 routed layers. Its weights need 0.3 MB in float32") in page.info[0].value
+    next(b for b in page.button if b.label == "Load it").click().run()
+    assert page.session_state["shown"][0] == large
+    assert not page.info
 
 
 def test_a_link_restores_layer_expert_token_colour_cells_and_text(page):
@@ -94,7 +112,7 @@ def test_a_link_restores_layer_expert_token_colour_cells_and_text(page):
     page.run()
     assert page.session_state["shown"][1] == "abcdef"
     state = wire(page)
-    assert (state["row"], state["expert"], state["token"]) == (2, 3, 2)
+    assert (state["row"], state["expert"], state["token"]) == (5, 3, 2)
     assert page.button_group(key="colour").value == "loss"
     assert page.button_group(key="cells").value == "gate"
 
@@ -105,16 +123,16 @@ def test_nonsense_in_a_link_is_passed_over(page):
     page.run()
     assert not page.exception
     state = wire(page)
-    assert (state["row"], state["expert"], state["token"]) == (1, None, 0)
+    assert (state["row"], state["expert"], state["token"]) == (3, None, 1)
 
 
-def test_a_link_does_not_load_a_model_by_itself(page):
-    page.query_params["model"] = "other"
+def test_a_link_does_not_load_a_model_by_itself(page, other):
+    page.query_params["model"] = other
     page.run()
     assert page.session_state["shown"][0] == session.default_model()
-    assert "other" in page.info[0].value
+    assert plain(other) in page.info[0].value
     next(b for b in page.button if b.label == "Load it").click().run()
-    assert page.session_state["shown"][0] == "other"
+    assert page.session_state["shown"][0] == other
 
 
 def test_a_long_text_is_known_by_its_digest(page):
@@ -125,7 +143,7 @@ def test_a_long_text_is_known_by_its_digest(page):
     page.query_params["layer"] = "5"
     page.run()  # the same visitor goes back to an older view of the same text
     assert page.session_state["shown"][1] == "word " * 400
-    assert wire(page)["row"] == 2
+    assert wire(page)["row"] == 5
 
 
 def test_a_strangers_link_to_a_long_text_says_what_is_missing(page):
@@ -150,9 +168,9 @@ def test_going_back_to_the_plain_address_brings_the_first_text(page):
 def test_the_layer_buttons_move_the_view_and_the_address(page):
     page.run()
     page.button_group(key="layer").set_value("5").run()
-    assert wire(page)["row"] == 2
+    assert wire(page)["row"] == 5
     assert page.query_params["layer"] == "5"
-    page.button_group(key="layer").set_value("2").run()
+    page.button_group(key="layer").set_value("3").run()
     assert "layer" not in page.query_params
 
 
@@ -161,11 +179,11 @@ def test_a_new_text_keeps_the_layer_and_starts_at_its_first_token(page):
     page.button_group(key="layer").set_value("5").run()
     run_text(page, "other words")
     state = wire(page)
-    assert (state["row"], state["token"], state["expert"]) == (2, 0, None)
+    assert (state["row"], state["token"], state["expert"]) == (5, 1, None)
 
 
 def test_a_trace_without_logits_says_what_it_cannot_show(page, monkeypatch):
-    bare = make_trace([[[0, 1], [2, 3], [0, 2], [1, 0]]] * 2)
+    bare = make_trace([[[0, 1], [2, 3], [0, 2], [1, 0]]] * 2)  # as read from a file of choices
     monkeypatch.setattr(session, "text_trace", lambda model, text: bare)
     page.run()
     assert not page.exception
@@ -176,13 +194,13 @@ def test_a_trace_without_logits_says_what_it_cannot_show(page, monkeypatch):
     assert components(page).count("moeviz_grid") == 2
 
 
-def test_notes_of_the_trace_are_shown(page, monkeypatch):
-    def noted(model, text):
-        trace = fake_trace(model, text)
-        return dataclasses.replace(
-            trace, source=dataclasses.replace(trace.source, notes=("The text was cut.",))
-        )
-
-    monkeypatch.setattr(session, "text_trace", noted)
+def test_a_text_that_is_too_long_is_cut_and_says_so(page, other):
     page.run()
-    assert [w.value for w in page.warning] == [r"The text was cut\."]
+    page.text_input(key="model_field").set_value(other).run()
+    run_text(page, "x " * 400)
+    assert [w.value for w in page.warning] == [
+        plain(
+            f"The text was cut: {other} takes at most 512 tokens, so only the first 512 of 801 "
+            "are shown."
+        )
+    ]
