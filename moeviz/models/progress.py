@@ -43,7 +43,13 @@ def _bar(progress: Progress) -> type:
             self._tell()
 
         def display(self, *_, **__) -> None:
-            self._tell()
+            """Nothing: tqdm calls this with its lock held, so nothing may be raised here."""
+
+        def __iter__(self):
+            for item in self.iterable:
+                yield item
+                self.update()
+            self.close()
 
         def update(self, n=1):
             answer = super().update(n)
