@@ -2,9 +2,15 @@
 
 import streamlit as st
 
+from moeviz.ui.door import open_door
+
+open_door()
 st.set_page_config(page_title="MoEViz", page_icon="🔀", layout="wide")
 
 st.navigation(
-    [st.Page("pages/explore.py", title="Explore", url_path="explore", default=True)],
+    [
+        st.Page("pages/explore.py", title="Explore", url_path="explore", default=True),
+        st.Page("pages/capacity.py", title="Capacity", url_path="capacity"),
+    ],
     position="top",
 ).run()

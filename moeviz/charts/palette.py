@@ -71,6 +71,30 @@ def diverging() -> Scale:
     return Scale(tuple(light), tuple(dark))
 
 
+@cache
+def loss() -> Scale:
+    """From the page's own ground to a strong orange: the upper half of `diverging`, for what is
+    lost, from nothing to all.
+    """
+    light = [_two_sided(0.5 + t / 2, 0.965, 0.74, 0.57) for t in _ramp()]
+    dark = [_two_sided(0.5 + t / 2, 0.27, 0.45, 0.78) for t in _ramp()]
+    return Scale(tuple(light), tuple(dark))
+
+
+@cache
+def inks() -> tuple[dict[str, str], dict[str, str]]:
+    """Colours of bars and lines by what they stand for, for light and for dark screens.
+
+    Blue is kept, orange is lost; a cooler green marks what merely changed.
+    """
+    light = {"kept": (0.56, 0.115, 262), "lost": (0.68, 0.15, 55), "changed": (0.60, 0.09, 195)}
+    dark = {"kept": (0.68, 0.105, 250), "lost": (0.74, 0.14, 60), "changed": (0.74, 0.09, 190)}
+    return (
+        {name: _hex(*colour) for name, colour in light.items()},
+        {name: _hex(*colour) for name, colour in dark.items()},
+    )
+
+
 def _ramp() -> list[float]:
     return [i / (STEPS - 1) for i in range(STEPS)]
 

@@ -15,9 +15,10 @@ from moeviz.metrics.load import Load, LoadChance, expert_load, layer_sizes, load
 from moeviz.metrics.router import top_probability
 from moeviz.metrics.table import routing_csv
 from moeviz.store.files import trace_bytes
-from moeviz.trace import RoutingTrace, TraceError
+from moeviz.trace import RoutingTrace
 from moeviz.ui import session
-from moeviz.ui.components import heat_grid, packed, picked, token_strip, wire
+from moeviz.ui.components import heat_grid, token_strip, wire
+from moeviz.ui.figure import figure
 from moeviz.ui.links import set_view
 from moeviz.ui.markdown import plain
 from moeviz.ui.view import View, layer_labels, text_for_link
@@ -97,35 +98,11 @@ def downloads(trace: RoutingTrace) -> None:
 
 def _strip(trace: RoutingTrace, view: View) -> None:
     options = (view.row, view.colour)
-    _drawn("strip", trace, options, lambda: strip_picture(trace, *options), token_strip)
+    figure("strip", trace, options, lambda: strip_picture(trace, *options), token_strip)
 
 
 def _grid(kind: str, trace: RoutingTrace, options: tuple, make: Callable[[], Picture]) -> None:
-    _drawn(kind, trace, options, make, heat_grid)
-
-
-def _drawn(
-    kind: str,
-    trace: RoutingTrace,
-    options: tuple,
-    make: Callable[[], Picture],
-    draw: Callable[[bytes, str, Callable[[], None]], None],
-) -> None:
-    """Draw one picture, or say in its place why it cannot be had."""
-    try:
-        picture = session.drawn(kind, trace.key, options, lambda: packed(make()))
-    except TraceError as error:
-        st.info(plain(str(error)))
-        return
-    draw(picture, kind, lambda: _take_pick(trace, kind))
-
-
-def _take_pick(trace: RoutingTrace, kind: str) -> None:
-    pick = picked(kind)
-    wish = {name: pick[name] for name in ("row", "expert", "token") if name in pick}
-    set_view(trace, wish)
-    step = pick.get("step")
-    st.session_state["step"] = step if isinstance(step, int) else 0
+    figure(kind, trace, options, make, heat_grid)
 
 
 @st.cache_resource(max_entries=16, scope="session", show_spinner=False)

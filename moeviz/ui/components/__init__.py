@@ -1,7 +1,8 @@
 """The parts of the screen that Streamlit has no widget for; each draws bytes and returns picks.
 
-Three small components without a build step: `strip` (the text), `grid` (heat on a canvas) and
-`wire` (tells the others what is selected, so that their bulk is never sent again for a click).
+Small components without a build step: `strip` (the text), `grid` (heat on a canvas), `plot` (bars
+and curves), `dial` (a slider that answers while it is dragged) and `wire`, which tells the others
+what is selected, so that their bulk is never sent again for a click.
 Text from users reaches the page through `textContent` and canvas text only.
 """
 
@@ -28,6 +29,7 @@ def _component(name: str, styled: bool = True):
 
 
 _STRIP, _GRID, _WIRE = _component("strip"), _component("grid"), _component("wire", styled=False)
+_PLOT, _DIAL = _component("plot"), _component("dial")
 
 
 def token_strip(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
@@ -38,6 +40,26 @@ def token_strip(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
 def heat_grid(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
     """Draw a grid on a canvas; a click calls `on_pick`, see `picked`."""
     _GRID(data=picture, key=key, on_pick_change=on_pick)
+
+
+def plot(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
+    """Draw bars or curves; a click on some of them calls `on_pick`, see `picked`."""
+    _PLOT(data=picture, key=key, on_pick_change=on_pick)
+
+
+def dial(facts: dict, key: str, on_turn: Callable[[], None]) -> None:
+    """Draw a slider; each new value calls `on_turn`, see `turned`.
+
+    facts: name, value, low, high, step, formula (a line below), off (words instead of a value when
+    it cannot be turned, else ""), and answers: the `sent` of the last turn that this responds to.
+    """
+    _DIAL(data=facts, key=key, on_turn_change=on_turn)
+
+
+def turned(key: str) -> dict:
+    """The newest {value, sent} of the dial `key`; only valid in its callback."""
+    value = st.session_state[key].turn
+    return value if isinstance(value, dict) else {}
 
 
 def wire(view: View, step: int, visit: str) -> None:
@@ -55,4 +77,4 @@ def picked(key: str) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-__all__ = ["heat_grid", "packed", "picked", "token_strip", "wire"]
+__all__ = ["dial", "heat_grid", "packed", "picked", "plot", "token_strip", "turned", "wire"]

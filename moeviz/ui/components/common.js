@@ -126,6 +126,31 @@ function tableOf({ head, rows }) {
   return table;
 }
 
+function factOf([name, value]) {
+  const row = el("div");
+  row.append(el("dt", "", name), el("dd", "", value));
+  return row;
+}
+
+// A table made when it is first opened: thousands of rows cost nothing until asked for.
+function sheet(name, make, open) {
+  const box = el("details");
+  box.append(el("summary", "", name));
+  const fill = () => {
+    if (!box.open || box.querySelector(".sheet")) return;
+    const holder = el("div", "sheet");
+    holder.tabIndex = 0;
+    const { note, ...table } = make();
+    holder.append(tableOf(table));
+    box.append(holder);
+    if (note) box.append(el("p", "read", note));
+  };
+  box.ontoggle = fill;
+  box.open = open;
+  fill();
+  return box;
+}
+
 // A bar from the low to the high end of a scale, with its words.
 function scaleBar(colours, name, ends) {
   const box = el("div", "scale");

@@ -78,36 +78,11 @@ function tokenChip(text) {
   return chip;
 }
 
-function factOf([name, value]) {
-  const row = el("div");
-  row.append(el("dt", "", name), el("dd", "", value));
-  return row;
-}
-
 function sheetsOf(own) {
   const { meta, experts } = own.picture;
   if (meta.choices) return [sheet("Chosen experts and gates", () => choicesTable(own), true)];
   if (!experts) return [sheet("As a table", () => sharesTable(own), false)];
   return [sheet("Load as a table", () => loadTable(own), false), sheet("Choices as a table", () => choicesTable(own), false)];
-}
-
-// A table made when it is first opened: thousands of rows cost nothing until asked for.
-function sheet(name, make, open) {
-  const box = el("details");
-  box.append(el("summary", "", name));
-  const fill = () => {
-    if (!box.open || box.querySelector(".sheet")) return;
-    const holder = el("div", "sheet");
-    holder.tabIndex = 0;
-    const { note, ...table } = make();
-    holder.append(tableOf(table));
-    box.append(holder);
-    if (note) box.append(el("p", "read", note));
-  };
-  box.ontoggle = fill;
-  box.open = open;
-  fill();
-  return box;
 }
 
 function choicesTable(own) {
@@ -505,8 +480,11 @@ function valueWords(own, row, column) {
   const v = valueAt(own, row, column);
   if (v === null) return "no such expert in this layer";
   const words = `${meta.cell.name}: ${meta.cell.unit === "%" ? percentText(v) : digits(v)}`;
+  if (own.picture.part) return `${words}, ${partWords(own.picture, row * meta.columns + column)}`;
   return even ? `${words}, ${(v / even[row]).toFixed(2)} × even` : words;
 }
+
+const partWords = ({ part, whole }, i) => `${part[i].toLocaleString("en")} of ${whole[i].toLocaleString("en")}`;
 
 function choiceWords(own, row, column) {
   const { meta, experts, gates } = own.picture;

@@ -98,9 +98,40 @@ function paint(own) {
       span.style.color = own.inks[shade[i]] ?? "";
     }
   });
-  refill(own.head, [el("h3", "", "The text"), el("span", "model", `${meta.model}, layer ${meta.layer}`)]);
-  refill(own.foot, [meta.kind === "expert" ? chips(own) : scaleBar(own.colours, meta.legend, meta.ends)]);
+  fates(own);
+  refill(own.head, [el("h3", "", meta.title ?? "The text"), el("span", "model", `${meta.model}, layer ${meta.layer}`)]);
+  refill(own.foot, [legendOf(own)]);
   own.read.textContent = meta.read;
+}
+
+// Tokens that lost a choice, or all of them, look so even without their colour.
+function fates(own) {
+  const { fate } = own.picture;
+  own.spans.forEach((spans, i) => {
+    for (const span of spans) {
+      span.classList.toggle("partly", fate?.[i] === 1);
+      span.classList.toggle("gone", fate?.[i] === 2);
+    }
+  });
+}
+
+function legendOf(own) {
+  const { meta } = own.picture;
+  if (meta.kind === "expert") return chips(own);
+  return meta.kind === "fate" ? steps(own) : scaleBar(own.colours, meta.legend, meta.ends);
+}
+
+function steps(own) {
+  const { meta } = own.picture;
+  const box = el("div", "chips");
+  box.append(el("span", "name", meta.legend));
+  for (const { fate, name, shade } of meta.steps) {
+    const chip = el("span", ["chip", "chip partly", "chip gone"][fate], name);
+    chip.style.background = own.colours[shade] ?? "transparent";
+    chip.style.color = own.inks[shade] ?? own.theme.text;
+    box.append(chip);
+  }
+  return box;
 }
 
 function chips(own) {
@@ -193,8 +224,9 @@ function hover(own, i, span) {
 
 // Experts, gates and probabilities of a unit's tokens, one line each.
 function routes(own, t, count) {
-  const { meta, experts, gates, probability } = own.picture;
+  const { meta, experts, gates, probability, lost } = own.picture;
   const rows = [];
+  if (lost) return fateRows(own, t, count);
   for (let s = t * meta.chosen; s < Math.min(t + count, t + 4) * meta.chosen; s++) {
     if (experts[s] < 0) continue;
     const cells = [`expert ${experts[s]}`, digits(gates[s])];
@@ -202,6 +234,16 @@ function routes(own, t, count) {
   }
   if (!rows.length) return { rows: [["no expert took it"]] };
   return { head: ["chosen", "gate", ...(probability ? ["probability"] : [])], rows };
+}
+
+// Experts of a unit's tokens and whether each took it.
+function fateRows(own, t, count) {
+  const { meta, experts, lost } = own.picture;
+  const rows = [];
+  for (let s = t * meta.chosen; s < Math.min(t + count, t + 4) * meta.chosen; s++) {
+    if (experts[s] >= 0) rows.push([`${(s % meta.chosen) + 1}`, `expert ${experts[s]}`, lost[s] ? "lost" : "kept"]);
+  }
+  return { head: ["choice", "chosen", ""], rows };
 }
 
 function onKey(own, event) {

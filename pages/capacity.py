@@ -1,0 +1,53 @@
+"""Capacity: what would be lost if every expert had room for only so many tokens?"""
+
+import streamlit as st
+
+from moeviz.trace import MoevizError, RoutingTrace
+from moeviz.ui import ask, capacity, consequences, links, session, setting
+from moeviz.ui.components import wire
+from moeviz.ui.door import through_door
+from moeviz.ui.markdown import plain
+
+through_door("capacity")
+links.open_link()
+facts = ask.model_bar()
+st.title("What if an expert is full?", anchor=False)
+st.markdown(
+    "Hardware likes equal shares, so many models give each expert room for only so many tokens; "
+    "what comes too late is dropped. Choose a rule and see which of your tokens would be lost."
+)
+ask.text_box()
+links.link_notes()
+trouble_slot, notes = st.empty(), st.container()
+
+trace, trouble = session.shown_trace(ask.get_ready(trouble_slot))
+if trouble:
+    trouble_slot.error(plain(trouble))
+
+
+@st.fragment
+def look(trace: RoutingTrace) -> None:
+    """Pick, compute, draw: the part that runs again on every click and turn of the dial."""
+    wish = capacity.current_setting()
+    view = links.current_view(trace)
+    capacity.factor_dial(trace, view.row, wish.rule)
+    capacity.toolbar(trace, view, wish.rule)
+    try:
+        found = capacity.found_under(trace, wish.rule)
+    except MoevizError as error:
+        st.error(plain(str(error)))
+    else:
+        capacity.finding(trace, view, found)
+        capacity.figures(trace, view, found)
+        consequences.enforced(trace, view, found)
+    consequences.devices(trace, view, wish)
+    wire(view, st.session_state.get("step", 0), session.visit())
+    links.write_link(trace, view, setting.to_link(wish))
+
+
+if trace is not None:
+    ask.introduce(trace, facts)
+    for note in (*trace.source.notes, session.text_note(trace.tokens.source)):
+        if note:
+            notes.warning(plain(note))
+    look(trace)
