@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moeviz import __version__
-from moeviz.trace import MoevizError, RoutingTrace, spoken
+from moeviz.trace import MoevizError, RoutingTrace
 
 BENCHES = {
     "capture": ("moeviz.bench.capture", "capture_speed"),
@@ -88,15 +88,16 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 
 def _load(arguments: argparse.Namespace):
-    from moeviz.models import load_model  # late: `moeviz --help` needs no torch
+    from moeviz.models import load_model, plan_load  # late: `moeviz --help` needs no torch
 
-    return load_model(
-        arguments.model,
-        device=arguments.device,
-        dtype=arguments.dtype,
-        revision=arguments.revision,
-        allow_code=arguments.allow_code,
-    )
+    choice = {
+        "device": arguments.device,
+        "dtype": arguments.dtype,
+        "revision": arguments.revision,
+        "allow_code": arguments.allow_code,
+    }
+    print(plan_load(arguments.model, **choice), file=sys.stderr)
+    return load_model(arguments.model, **choice)
 
 
 def _app(arguments: argparse.Namespace) -> int:
@@ -129,13 +130,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
     if arguments.all:
         return _report_all(diagnose_all(), arguments.json)
-    found = diagnose(
-        arguments.name or arguments.model,
-        arguments.device,
-        arguments.dtype,
-        arguments.revision,
-        arguments.allow_code,
-    )
+    arguments.model = arguments.name or arguments.model
+    found = diagnose(_load(arguments))
     print(json.dumps(dataclasses.asdict(found)) if arguments.json else _diagnosis(found))
     return 0 if found.passed else 1
 
@@ -173,27 +169,11 @@ def _diagnosis(found) -> str:
         f"{found.dtype} on {found.device}, transformers {found.transformers}"
     ]
     for stack, router in found.routers.items():
-        lines.append(f"\n{stack}: {_router(router, found.layers[stack])}")
+        lines.append(f"\n{stack}: {router.in_words(found.layers[stack])}")
     lines += [f"\nwarning: {sentence}" for sentence in found.warnings]
     lines.append("")
     lines += [f"{proof.verdict:<16}{proof.claim} {proof.detail}" for proof in found.proofs]
     return "\n".join(lines)
-
-
-def _router(router, layers: tuple[int, ...]) -> str:
-    """The router's facts as one sentence."""
-    parts = [f"top-{router.chosen} of {router.experts} experts in layers {spoken(layers)}"]
-    scoring = f"{router.scoring} scores"
-    parts.append(f"{scoring}, gates add up to {router.scale:g}" if router.renormalised else scoring)
-    if router.bias:
-        parts.append("the choice is not simply the top-K of the logits")
-    if router.groups:
-        parts.append(f"{router.groups_chosen} of {router.groups} groups first")
-    if router.shared:
-        parts.append(f"{router.shared} shared")
-    if router.capacity:
-        parts.append(f"at most {router.capacity} tokens an expert")
-    return "; ".join(parts) + "."
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -142,6 +142,19 @@ class RouterSpec:
     experts_per_layer: tuple[int, ...] = ()
     chosen_per_layer: tuple[int, ...] = ()
 
+    def in_words(self, layers: tuple[int, ...]) -> str:
+        """The facts as one sentence; layers are the places of the routed layers."""
+        scoring = f"{self.scoring} scores"
+        parts = [
+            f"top-{self.chosen} of {self.experts} experts in layers {spoken(layers)}",
+            f"{scoring}, gates add up to {self.scale:g}" if self.renormalised else scoring,
+            "the choice is not simply the top-K of the logits" if self.bias else "",
+            f"{self.groups_chosen} of {self.groups} groups first" if self.groups else "",
+            f"{self.shared} shared" if self.shared else "",
+            f"at most {self.capacity} tokens an expert" if self.capacity else "",
+        ]
+        return "; ".join(part for part in parts if part) + "."
+
 
 @dataclass(frozen=True)
 class Provenance:

@@ -41,7 +41,7 @@ class Enforced:
             if site.kind not in _EDITORS:
                 self.__exit__()
                 raise RuleError(
-                    f"{site.name} mixes its experts' weights rather than their outputs, so a "
+                    f"{site.name} weighs its experts where nothing outside can reach it, so a "
                     "capacity cannot be enforced there."
                 )
         self._handles = [self._hook(site) for site in self._sites]

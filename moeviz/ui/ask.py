@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from moeviz.charts.words import model_name, model_sentence
 from moeviz.trace import RoutingTrace
 from moeviz.ui import session
+from moeviz.ui.card import model_card
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import Watch, shelf
@@ -61,7 +62,9 @@ def introduce(
     state = st.session_state
     state["facts"] = session.model_facts(state["shown"][0], trace)
     state["intro"] = plain(model_sentence(trace))
-    facts.caption(plain(state["facts"]), width="content")
+    with facts.container(horizontal=True, vertical_alignment="center", width="content"):
+        st.caption(plain(state["facts"]), width="content")
+        model_card(state["shown"][0])
     if intro is not None:
         intro.markdown(state["intro"])
 

@@ -7,7 +7,10 @@ import torch
 
 import moeviz
 from moeviz.metrics.overflow import overflow
+from moeviz.models.run import trace_tokens
+from moeviz.models.zoo import tiny_model
 from moeviz.rules.capacity import CapacityRule, RuleError
+from moeviz.trace import Tokens
 
 TEXT = "the router sends each token to two experts"
 TIGHT = CapacityRule(factor=0.5, convention="vmoe")
@@ -88,3 +91,32 @@ def test_a_group_larger_than_the_text_is_one_sentence(model):
         moeviz.trace_text(model, "ab", rule=CapacityRule(group=999))
     assert str(caught.value) == "A group of 999 tokens is larger than the text, which has 3."
     assert sum(len(m._forward_pre_hooks) for m in model.network.modules()) == there
+
+
+TYPES = ["deepseek_v3", "gpt_oss", "granitemoe", "jetmoe", "llama4", "mixtral", "olmoe",
+         "phimoe", "qwen2_moe", "qwen3_moe"]  # fmt: skip
+
+
+@pytest.mark.parametrize("model_type", TYPES)
+def test_architectures_of_every_form_drop_what_the_offline_rule_says(model_type):
+    model = moeviz.adopt(tiny_model(model_type), None, model_type)
+    ids = np.arange(3, 35)
+    tokens = Tokens("", ids, np.full((32, 2), -1), np.zeros(32, bool), np.zeros(32, bool))
+    plain, enforced = (trace_tokens(model, tokens, rule) for rule in (None, TIGHT))
+    offline = overflow(plain, TIGHT).dropped
+    assert offline[0].any()
+    assert sent(enforced.experts[0]) == sent(np.where(offline[0], -1, plain.experts[0]))
+    ample = trace_tokens(model, tokens, CapacityRule(factor=100.0))
+    for name in ("experts", "gates", "logits"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(ample, name))
+
+
+def test_a_layer_out_of_reach_is_refused():
+    model = moeviz.adopt(tiny_model("doge"), None, "doge")
+    tokens = Tokens("", [3, 4], np.full((2, 2), -1), [False] * 2, [False] * 2)
+    with pytest.raises(RuleError) as caught:
+        trace_tokens(model, tokens, TIGHT)
+    assert str(caught.value) == (
+        "model.layers.0.mlp weighs its experts where nothing outside can reach it, so a capacity "
+        "cannot be enforced there."
+    )

@@ -9,6 +9,7 @@ import tiny
 from handmade import make_trace
 from streamlit.testing.v1 import AppTest
 
+from moeviz.models.doctor import diagnose
 from moeviz.ui import ask, session
 from moeviz.ui.examples import EXAMPLES, MIXED
 from moeviz.ui.markdown import plain
@@ -103,6 +104,18 @@ def test_a_large_model_is_put_to_the_visitor_first(page, other, monkeypatch, tmp
     next(b for b in page.button if b.label == "Load it").click().run()
     assert page.session_state["shown"][0] == large
     assert not page.info
+
+
+def test_the_model_card_tells_the_router_and_runs_the_proofs(page):
+    page.run()
+    assert plain("Top-2 of 16 experts in layers 0 to 5; softmax scores, gates add up to 1.") in [
+        m.value for m in page.markdown
+    ]
+    next(b for b in page.button if b.label == "Run the proofs").click().run()
+    shown = [m.value for m in page.markdown if m.value[0] in "✅❌➖"]
+    proofs = diagnose("demo").proofs
+    assert [line.split("**")[1] for line in shown] == [plain(proof.claim) for proof in proofs]
+    assert all(line.startswith("✅") for line in shown)
 
 
 def test_a_link_restores_layer_expert_token_colour_cells_and_text(page):

@@ -1,0 +1,69 @@
+"""What the model's router is, and the proofs that what is shown of it can be believed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from moeviz.charts.words import short_count
+from moeviz.ui import session
+from moeviz.ui.markdown import plain
+
+if TYPE_CHECKING:
+    from moeviz.models.doctor import Diagnosis
+
+MARKS = {"pass": "✅", "fail": "❌", "not applicable": "➖"}
+
+
+def model_card(name: str) -> None:
+    """A popover with the facts on the model's router; its proofs run when asked for."""
+    with st.popover("Model card"):
+        _facts(name)
+        _proofs(name)
+
+
+def _facts(name: str) -> None:
+    model = session.loaded(name)
+    st.markdown(f"**{plain(model.name)}**", width="content")
+    facts = [
+        model.model_type,
+        f"{short_count(model.parameters)} parameters",
+        f"{model.dtype} on {model.device}",
+    ]
+    if model.revision:
+        facts.append(f"revision {model.revision[:12]}")
+    if model.max_tokens:
+        facts.append(f"texts up to {model.max_tokens:,} tokens")
+    st.caption(plain(" · ".join(facts)))
+    for stack, router in model.routers.items():
+        layers = tuple(site.layer for site in model.sites if site.stack == stack)
+        which = "" if len(model.routers) == 1 else f"{stack}: "
+        sentence = router.in_words(layers)
+        st.markdown(plain(f"{which}{sentence[0].upper()}{sentence[1:]}"))
+    for sentence in model.warnings:
+        st.warning(plain(sentence))
+
+
+@st.fragment
+def _proofs(name: str) -> None:
+    st.caption(
+        "Every model was tried on a short text when it loaded. The proofs go further: they take "
+        "experts out, change tokens, pad and continue texts, and see whether what is shown "
+        "follows."
+    )
+    wanted = f"prove {name}"
+    if not st.session_state.get(wanted) and not st.button("Run the proofs"):
+        return
+    st.session_state[wanted] = True
+    with st.spinner("Running the proofs"):
+        found = _diagnosis(name, id(session.loaded(name)))
+    for proof in found.proofs:
+        st.markdown(f"{MARKS[proof.verdict]} **{plain(proof.claim)}**  \n{plain(proof.detail)}")
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _diagnosis(name: str, loaded_as: int) -> Diagnosis:
+    from moeviz.models.doctor import diagnose  # late: torch takes seconds
+
+    return diagnose(session.loaded(name))
