@@ -47,6 +47,8 @@ function endAt(v, share) {
 function show(own, value, off) {
   own.out.textContent = off || value.toFixed(2);
   own.out.classList.toggle("off", Boolean(off));
+  const share = (value - own.input.min) / (own.input.max - own.input.min);
+  own.input.style.setProperty("--done", `calc(10px + ${share} * (100% - 20px))`); // thumb is 20px
 }
 
 function turn(own, value) {

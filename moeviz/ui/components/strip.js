@@ -42,6 +42,7 @@ function build(own) {
   const special = new Set(meta.special);
   const lines = [el("div")];
   own.spans = meta.units.map(() => []);
+  [own.looks, own.fates, own.marks] = [[], [], []];
   meta.units.forEach((text, i) => {
     const pieces = special.has(i) ? [text] : text.split("\n");
     pieces.forEach((piece, p) => {
@@ -92,7 +93,10 @@ function paint(own) {
   own.theme = themeOf(own.root);
   own.colours = own.theme.dark ? meta.dark : meta.light;
   own.inks = own.colours.map((c) => inkOn(c, own.theme.dark));
+  const look = (i) => `${own.theme.dark} ${meta.kind} ${shade[i]} ${own.colours[shade[i]] ?? ""}`;
   own.spans.forEach((spans, i) => {
+    if (own.looks[i] === look(i)) return; // a slider changes few of thousands
+    own.looks[i] = look(i);
     for (const span of spans) {
       span.style.background = own.colours[shade[i]] ?? "";
       span.style.color = own.inks[shade[i]] ?? "";
@@ -108,6 +112,8 @@ function paint(own) {
 function fates(own) {
   const { fate } = own.picture;
   own.spans.forEach((spans, i) => {
+    if (own.fates[i] === fate?.[i]) return;
+    own.fates[i] = fate?.[i];
     for (const span of spans) {
       span.classList.toggle("partly", fate?.[i] === 1);
       span.classList.toggle("gone", fate?.[i] === 2);
@@ -172,12 +178,14 @@ function mark(own, pick) {
     const on = pick.token != null && pick.token >= first[i] && pick.token < first[i] + count[i];
     let mine = false;
     for (let s = first[i] * K; s < (first[i] + count[i]) * K && pick.expert != null; s++) mine ||= experts[s] === pick.expert;
+    if (on) own.at = i;
+    if (own.marks[i] === `${on} ${mine}`) return;
+    own.marks[i] = `${on} ${mine}`;
     for (const span of spans) {
       span.classList.toggle("on", on);
       span.classList.toggle("mine", mine);
       span.setAttribute("aria-selected", String(on));
     }
-    if (on) own.at = i;
   });
   rove(own, own.at);
   for (const chip of own.foot.querySelectorAll(".chip")) {
