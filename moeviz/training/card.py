@@ -64,8 +64,8 @@ def _what_it_is(figures: dict) -> str:
 def _how_it_was_trained(figures: dict) -> str:
     recipe, counters = figures["recipe"], figures["counters"]
     run = f"""{counters["tokens"] / 1e6:.1f} million tokens in {counters["step"]} steps of
-        {recipe["batch_tokens"]} tokens, {counters["seconds"] / 60:.0f} minutes on
-        {figures["device"]}. Windows of {recipe["short_window"]} tokens, in the last
+        {recipe["batch_tokens"]} tokens, {counters["seconds"] / 60:.0f} minutes of wall
+        clock on {figures["device"]}. Windows of {recipe["short_window"]} tokens, in the last
         {percent(recipe["long_share"])} of the time of {recipe["long_window"]}. Matrices inside the
         layers are moved by Muon (peak rate {recipe["rates"]["muon"]}), embeddings, norms and
         routers by AdamW ({recipe["rates"]["adam"]}); short warmup, then linear to zero. Languages
@@ -122,17 +122,24 @@ def _against_twin(figures: dict, twin: dict) -> str:
         (
             name,
             f"{run['parameters'] / 1e6:.2f} M",
+            f"{active_parameters(run) / 1e6:.2f} M",
             f"{run['counters']['tokens'] / 1e6:.1f} M",
-            f"{run['counters']['seconds'] / 60:.0f}",
             f"{run['all']['bits_per_byte']:.3f}",
         )
         for name, run in (("this model", figures), ("dense twin", twin))
     )
-    head = ("", "parameters", "tokens", "minutes", "bits per byte, all")
+    head = ("", "parameters", "used per token", "tokens seen", "bits per byte, all")
     return f"""A dense twin has the same shape, but in place of the experts one block as wide as
-the two that a token uses. Trained by the same recipe:
+the two that a token uses. Trained by the same recipe on as many tokens:
 
 {table(head, rows)}"""
+
+
+def active_parameters(figures: dict) -> int:
+    """Parameters one token passes through: all but the experts it did not choose."""
+    shape = Recipe(size=figures["recipe"]["size"], minutes=1).shape
+    idle = 0 if figures["recipe"]["dense"] else shape.experts - shape.chosen
+    return figures["parameters"] - shape.layers * idle * 3 * shape.hidden * shape.expert_width
 
 
 def _balance(figures: dict) -> str:

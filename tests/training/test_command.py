@@ -31,8 +31,10 @@ def test_corpus_to_model_and_card(run, tmp_path, capsys):
     assert (model / "curves.svg").exists() and (model / "emergence.safetensors").exists()
     figures = json.loads((tmp_path / "moe" / "evaluation.json").read_text())
     card = (model / "MODEL_CARD.md").read_text()
-    assert f"| this model | 0.03 M | 0.0 M | 0 | {figures['all']['bits_per_byte']:.3f} |" in card
-    assert "| dense twin | 0.02 M | 0.0 M | 0 |" in card
+    assert (
+        f"| this model | 0.03 M | 0.02 M | 0.0 M | {figures['all']['bits_per_byte']:.3f} |" in card
+    )
+    assert "| dense twin | 0.02 M | 0.02 M | 0.0 M |" in card
     assert figures["counters"]["step"] == 3
 
 
