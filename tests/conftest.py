@@ -19,3 +19,14 @@ def tiny_trace():
         logits=np.arange(32, dtype=np.float32).reshape(2, 4, 4) / 8,
         loss=np.array([1.0, 2.0, 3.0, np.nan]),
     )
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> str:
+    """A folder with a tiny random model and its tokenizer, as `from_pretrained` reads it."""
+    import tiny  # late: most tests need no torch
+
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    tiny.olmoe().save_pretrained(path)
+    tiny.tokenizer().save_pretrained(path)
+    return str(path)

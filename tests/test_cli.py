@@ -7,20 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
 
 import moeviz
 from moeviz.cli import main
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    tiny.olmoe().save_pretrained(path)
-    tiny.tokenizer().save_pretrained(path)
-    return str(path)
 
 
 def test_trace_saves_the_trace_that_the_library_makes(folder, tmp_path, capsys):

@@ -18,14 +18,6 @@ from moeviz.trace import MoevizError
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    tiny.olmoe().save_pretrained(path)
-    tiny.tokenizer().save_pretrained(path)
-    return path
-
-
 def message(name, **options) -> str:
     with pytest.raises(MoevizError) as caught:
         moeviz.load_model(str(name), **options)

@@ -18,14 +18,6 @@ ROOT = Path(__file__).parent.parent.parent
 TEXT = "deux experts"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "tiny"
-    tiny.olmoe().save_pretrained(path)
-    tiny.tokenizer().save_pretrained(path)
-    return path
-
-
 def test_the_plan_says_what_a_load_takes_before_it_begins(folder):
     plan = plan_load(str(folder), device="cpu")
     count = sum(p.numel() for p in tiny.olmoe().parameters())

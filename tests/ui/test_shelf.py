@@ -5,7 +5,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import tiny
 
 from moeviz.models.progress import _ONE_LOAD
 from moeviz.trace import MoevizError
@@ -13,13 +12,11 @@ from moeviz.ui.shelf import ROOM, Shelf
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(folder, tmp_path_factory):
     """ROOM + 1 copies of one tiny model."""
-    root = tmp_path_factory.mktemp("models")
-    tiny.olmoe().save_pretrained(root / "0")
-    tiny.tokenizer().save_pretrained(root / "0")
-    for number in range(1, ROOM + 1):
-        shutil.copytree(root / "0", root / str(number))
+    root = tmp_path_factory.mktemp("copies")
+    for number in range(ROOM + 1):
+        shutil.copytree(folder, root / str(number))
     return [str(root / str(number)) for number in range(ROOM + 1)]
 
 
