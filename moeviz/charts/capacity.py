@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 KEPT, PARTLY, DROPPED = 0, 1, 2
 """What became of a token: every slot kept, some lost, all lost."""
 
+_POSITIONS = {
+    "position": "First come, first served fills the experts early, so the end of the text pays.",
+    "slot": "Within first choices, then second ones, earlier tokens are served before later ones.",
+}
+
 LOSS_REACH = 1.0
 """Nats of change at the ends of the colour scale."""
 
@@ -50,8 +55,8 @@ def drops_strip(trace: RoutingTrace, row: int, found: Overflow) -> Picture:
         "legend": "Choices",
         "steps": steps,
         "read": (
-            "Orange tokens came too late for at least one of their experts. Struck through: no "
-            "expert took the token in this layer, so only the residual carries it on."
+            "Orange tokens found at least one of their experts full. Struck through: no expert "
+            "took the token in this layer, so only the residual carries it on."
         ),
     }
     arrays = {"experts": trace.experts[row], "lost": lost.astype(np.uint8)}
@@ -135,8 +140,8 @@ def load_bars(
         "line": {"at": places, "name": line},
         "band": {"low": chance[0], "high": chance[1], "name": "chance"},
         "read": (
-            "Each bar is one expert: blue it takes, orange comes too late. Grey band: where 95 % "
-            f"of experts fall when routers choose at random.{together}"
+            "Each bar is one expert: blue it takes, orange it has no room for. Grey band: where "
+            f"95 % of experts fall when routers choose at random.{together}"
         ),
         **_common(trace, None),
     }
@@ -144,7 +149,9 @@ def load_bars(
     return Picture(meta, {n: a.astype(np.float32) for n, a in arrays.items()})
 
 
-def position_bars(trace: RoutingTrace, row: int, parts: np.ndarray, rate: float) -> Picture:
+def position_bars(
+    trace: RoutingTrace, row: int, parts: np.ndarray, rate: float, priority: str
+) -> Picture:
     """Share of slots lost in each successive part of the text, against the whole text's."""
     count, tokens = len(parts), len(trace.tokens)
     edges = np.linspace(0, tokens, count + 1).astype(int)
@@ -164,8 +171,8 @@ def position_bars(trace: RoutingTrace, row: int, parts: np.ndarray, rate: float)
         "parts": [{"name": "lost"}],
         "line": {"at": rate, "name": f"whole text {percent(rate)}"},
         "read": (
-            "Share of the choices lost in each stretch of the text. First come, first served "
-            "fills the experts early, so the end of the text pays."
+            "Share of the choices lost in each stretch of the text. "
+            + _POSITIONS.get(priority, "Who is served does not depend on the place in the text.")
         ),
         **_common(trace, None),
     }

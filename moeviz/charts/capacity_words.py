@@ -80,8 +80,13 @@ def overflow_sentence(
     verb = "overflows" if lost == 1 else "overflow"
     return (
         f"{at}, {lost:,} of {plural(sent, 'assignment')} {verb} in layer {layer}; "
-        f"chance alone gives {band}.{_rest(row, found)}"
+        f"chance alone gives {band}{_apart(rule)}.{_rest(row, found)}"
     )
+
+
+def _apart(rule: CapacityRule) -> str:
+    refused = rule.convention == "gshard"
+    return ", not counting the second choices that GShard refuses at random" if refused else ""
 
 
 def _rest(row: int, found: Overflow) -> str:

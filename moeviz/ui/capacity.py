@@ -173,7 +173,8 @@ def _load_bars(trace: RoutingTrace, row: int, found: Overflow):
 
 def _position(trace: RoutingTrace, row: int, found: Overflow):
     parts = overflow_by_position(found.dropped[row : row + 1])[0]
-    return pictures.position_bars(trace, row, parts, float(found.dropped[row].mean()))
+    rate, priority = float(found.dropped[row].mean()), found.rule.priority
+    return pictures.position_bars(trace, row, parts, rate, priority)
 
 
 def _curve(trace: RoutingTrace, row: int, found: Overflow) -> None:

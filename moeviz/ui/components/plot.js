@@ -202,7 +202,7 @@ function pointer(own, box, x, y) {
   const marks = [];
   if (upright) {
     marks.push(svg("line", { x1: x(upright.at), x2: x(upright.at), y1: box.top - 4, y2: box.bottom, class: "limit" }));
-    marks.push(svg("text", { x: x(upright.at), y: box.top - 9, class: "note mid" }, upright.name));
+    marks.push(svg("text", { x: x(upright.at) + 6, y: box.top + 7, class: "note" }, upright.name));
   }
   if (Number.isFinite(dot?.at) && dot.at <= own.picture.meta.x.high) {
     marks.push(svg("circle", { cx: x(dot.at), cy: y(0), r: 4.5, fill: own.inks.lost, class: "dot" }));
