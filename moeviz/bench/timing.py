@@ -64,12 +64,25 @@ def ratio(
 
 def as_table(ratios: list[Ratio]) -> str:
     """The ratios as aligned text."""
-    lines = [f"{'what':<44}{'against':<34}{'ratio':>7}  {'middle half':>15}  {'limit':>6}  median"]
-    for row in ratios:
-        limit = "" if row.limit is None else f"{row.limit:.2f}"
-        spread = f"{row.low:.3f} to {row.high:.3f}"
-        lines.append(
-            f"{row.what:<44}{row.against:<34}{row.ratio:>7.3f}  {spread:>15}  {limit:>6}"
-            f"  {1000 * row.seconds:.1f} ms"
-        )
-    return "\n".join(lines)
+    head = ("what", "against", "ratio", "middle half", "at most", "median", "rounds")
+    rows = [head, *(_cells(row) for row in ratios)]
+    wide = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, wide, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _cells(row: Ratio) -> tuple[str, ...]:
+    return (
+        row.what,
+        row.against,
+        f"{row.ratio:.3f}",
+        f"{row.low:.3f} to {row.high:.3f}",
+        "" if row.limit is None else f"{row.limit:.2f}",
+        f"{1000 * row.seconds:.1f} ms",
+        str(row.rounds),
+    )
