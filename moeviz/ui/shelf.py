@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -38,6 +39,7 @@ class Load:
 
         try:
             self.model = load_model(self.name, progress=self._tell)
+            _settle_memory()
         except MoevizError as error:
             self.trouble = error
         except Exception as error:  # whatever a model's own code may raise
@@ -49,6 +51,16 @@ class Load:
         if self.cancelled:
             raise LoadCancelled(f"Loading {self.name} was cancelled.")
         self.stage, self.share = stage, share
+
+
+def _settle_memory() -> None:
+    """Tell Python that what is loaded by now stays.
+
+    Streamlit collects garbage after every run of a script; with torch and a model in memory that
+    looked at half a million objects, and every click waited for it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class Shelf:
