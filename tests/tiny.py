@@ -2,7 +2,13 @@
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import OlmoeConfig, OlmoeForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    OlmoeConfig,
+    OlmoeForCausalLM,
+    PreTrainedTokenizerFast,
+    SwitchTransformersConfig,
+    SwitchTransformersForConditionalGeneration,
+)
 
 TEXTS = ["the router sends each token to two experts", "le routeur choisit deux experts"]
 
@@ -48,5 +54,29 @@ def olmoe(**changes) -> OlmoeForCausalLM:
     model = OlmoeForCausalLM(OlmoeConfig(**{**sizes, **changes})).eval()
     for name, parameter in model.named_parameters():
         if name.endswith("gate.weight"):
+            torch.nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+def switch() -> SwitchTransformersForConditionalGeneration:
+    """An encoder-decoder: two layers each, every second one routed, top-1 of 4 experts."""
+    torch.manual_seed(0)
+    config = SwitchTransformersConfig(
+        vocab_size=300,
+        d_model=32,
+        d_kv=8,
+        d_ff=16,
+        num_layers=2,
+        num_decoder_layers=2,
+        num_sparse_encoder_layers=1,
+        num_sparse_decoder_layers=1,
+        num_heads=4,
+        num_experts=4,
+        expert_capacity=3,
+        decoder_start_token_id=0,
+    )
+    model = SwitchTransformersForConditionalGeneration(config).eval()
+    for name, parameter in model.named_parameters():
+        if "router" in name:
             torch.nn.init.normal_(parameter, std=0.5)
     return model

@@ -67,6 +67,18 @@ def introduce(
         model_card(state["shown"][0])
     if intro is not None:
         intro.markdown(state["intro"])
+    _part_choice(state["shown"][0], trace)
+
+
+def _part_choice(model: str, trace: RoutingTrace) -> None:
+    """Which part of an encoder-decoder to look at; nothing for a model of one part."""
+    parts = session.stacks(model)
+    if len(parts) < 2:
+        return
+    st.session_state["stack"] = trace.router.stack
+    st.segmented_control(
+        "Part of the model", parts, key="stack", required=True, format_func=str.capitalize
+    )
 
 
 def _ask_model() -> None:

@@ -43,8 +43,19 @@ def planned(name: str) -> LoadPlan:
 
 
 def text_trace(model: str, text: str) -> RoutingTrace:
-    """What `model` does with `text`; the same pair is traced once in a session."""
-    return _traced(model, digest(text), text)
+    """What `model` does with `text`; the same pair is traced once in a session.
+
+    Of an encoder-decoder it is the part that the visitor wants to see.
+    """
+    wanted = st.session_state.get("stack")
+    stack = wanted if wanted in stacks(model) else ""
+    return _traced(model, digest(text), stack, text)
+
+
+def stacks(model: str) -> tuple[str, ...]:
+    """The parts of `model` that are routed: one, or encoder and decoder."""
+    routers = loaded(model).routers
+    return tuple(stack for stack in ("encoder", "decoder") if stack in routers)
 
 
 def digest(text: str) -> str:
@@ -53,10 +64,10 @@ def digest(text: str) -> str:
 
 
 @st.cache_resource(max_entries=4, scope="session", show_spinner=False)
-def _traced(model: str, digest_of_text: str, _text: str) -> RoutingTrace:
+def _traced(model: str, digest_of_text: str, stack: str, _text: str) -> RoutingTrace:
     from moeviz.models import trace_text  # late: torch takes seconds
 
-    return trace_text(loaded(model), _text, truncate=True)
+    return trace_text(loaded(model), _text, truncate=True, stack=stack)
 
 
 @st.cache_resource(max_entries=40, scope="session", show_spinner=False)

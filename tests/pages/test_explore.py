@@ -9,6 +9,7 @@ import tiny
 from handmade import make_trace
 from streamlit.testing.v1 import AppTest
 
+import moeviz
 from moeviz.models.doctor import diagnose
 from moeviz.ui import ask, session
 from moeviz.ui.examples import EXAMPLES, MIXED
@@ -116,6 +117,26 @@ def test_the_model_card_tells_the_router_and_runs_the_proofs(page):
     proofs = diagnose("demo").proofs
     assert [line.split("**")[1] for line in shown] == [plain(proof.claim) for proof in proofs]
     assert all(line.startswith("✅") for line in shown)
+
+
+def test_encoder_and_decoder_are_shown_apart(page, tmp_path):
+    tiny.switch().save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    page.run()
+    assert not [c for c in page.button_group if c.key == "stack"]
+    page.text_input(key="model_field").set_value(str(tmp_path)).run()
+    run_text(page, "le routeur choisit")
+    assert page.button_group(key="stack").value == "encoder"
+    assert "1 routed layer · top-1 of 4 experts" in page.session_state["facts"]
+    encoder = session.loaded(str(tmp_path)).routers["encoder"].sites
+    page.button_group(key="stack").set_value("decoder").run()
+    assert not page.exception
+    assert page.button_group(key="stack").value == "decoder"
+    expected = moeviz.trace_text(
+        session.loaded(str(tmp_path)), "le routeur choisit", stack="decoder"
+    )
+    assert expected.router.sites != encoder
+    assert page.session_state["view_of"] == expected.key
 
 
 def test_a_link_restores_layer_expert_token_colour_cells_and_text(page):
