@@ -197,13 +197,12 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def summary(trace: RoutingTrace) -> dict:
     """Plain facts on a trace: per layer the busiest expert, its share, and chance's range."""
-    from moeviz.metrics.load import expert_load, layer_sizes, load_chance
+    from moeviz.metrics.load import expert_load, layer_chance
 
     load = expert_load(trace)
-    experts, chosen = layer_sizes(trace)
     rows = []
     for row, layer in enumerate(trace.layers):
-        chance = load_chance(len(trace.tokens), int(experts[row]), int(chosen[row]))
+        chance = layer_chance(trace, load, row)
         busiest = int(load.counts[row].argmax())
         rows.append(
             {

@@ -67,8 +67,9 @@ def model_sentence(trace: RoutingTrace) -> str:
     uneven = trace.router.experts_per_layer or trace.router.chosen_per_layer
     upto = "up to " if uneven else ""
     name = model_name(trace.source.model)
+    where = "In its one routed layer" if layers == 1 else f"In each of {layers} layers"
     return (
-        f"In each of {plural(layers, 'layer')}, {name} has {upto}{plural(experts, 'expert')} and "
+        f"{where}, {name} has {upto}{plural(experts, 'expert')} and "
         f"a router that sends every token to {upto}{chosen} of them. Here is where your "
         f"{plural(tokens, 'token')} went."
     )

@@ -95,6 +95,17 @@ def load_chance(
     )
 
 
+def layer_chance(trace: RoutingTrace, load: Load, row: int) -> LoadChance:
+    """`load_chance` of routed layer `row`, for as many tokens as its filled slots make up."""
+    experts, chosen = (int(sizes[row]) for sizes in layer_sizes(trace))
+    return load_chance(filled_tokens(load, chosen, row), experts, chosen)
+
+
+def filled_tokens(load: Load, chosen: int, row: int) -> int:
+    """Tokens whose `chosen` slots would be as many as the filled ones of routed layer `row`."""
+    return max(1, round(int(load.assignments[row]) / chosen))
+
+
 def random_loads(tokens: int, experts: int, chosen: int, draws: int, seed: int) -> np.ndarray:
     """Counts [draws, E] of uniformly random routers, each giving every token distinct experts."""
     rng = np.random.default_rng(seed)

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from moeviz.models.choices import CaptureError, Choice
 from moeviz.models.enforce import Enforced
-from moeviz.models.inputs import TextError, cut, encode, model_inputs
+from moeviz.models.inputs import TextError, cut, encode, model_inputs, pieces
 from moeviz.models.load import LoadedModel
 from moeviz.models.probe import SiteTraits
 from moeviz.models.sites import Site
 from moeviz.models.tape import run_once
 from moeviz.rules.capacity import CapacityRule
-from moeviz.trace import EMPTY, Provenance, RoutingTrace, Tokens
+from moeviz.trace import EMPTY, Provenance, RouterSpec, RoutingTrace, Tokens
 
 LOSS_ROWS = 1024
 """Rows whose loss is computed at once, so that float32 copies of the logits stay small."""
@@ -82,7 +82,7 @@ def trace_tokens(
     with model.lock, Enforced(sites, model.traits, rule):
         output, step = run_once(model.network, model.sites, inputs, model.spied)
     if stack == "decoder" and "decoder_input_ids" in inputs:
-        tokens = _behind_start(tokens, int(inputs["decoder_input_ids"][0, 0]))
+        tokens = _behind_start(tokens, int(inputs["decoder_input_ids"][0, 0]), model.tokenizer)
     loss = _loss(output, tokens) if stack == "decoder" else None
     return assemble(model, tokens, step, stack, logits, loss, notes, rule)
 
@@ -101,10 +101,14 @@ def assemble(
     rows = [(s, c) for s, c in zip(model.sites, step, strict=True) if s.stack == stack]
     if rule is not None:
         rows = [(site, _without_dropped(choice)) for site, choice in rows]
+    arrays = _arrays(rows, model.traits, len(tokens), logits)
+    router = model.routers[stack]
+    if rule is None:
+        notes = (*notes, *_dropped_by_itself(arrays["experts"], router))
     return RoutingTrace(
-        **_arrays(rows, model.traits, len(tokens), logits),
+        **arrays,
         tokens=tokens,
-        router=model.routers[stack],
+        router=router,
         source=_provenance(model, tokens, notes, rule),
         layers=tuple(site.layer for site, _ in rows),
         loss=loss,
@@ -174,10 +178,10 @@ def _padded(array: np.ndarray, width: int, fill: float) -> np.ndarray:
     return np.pad(array, ((0, 0), (0, width - array.shape[-1])), constant_values=fill)
 
 
-def _behind_start(tokens: Tokens, start: int) -> Tokens:
+def _behind_start(tokens: Tokens, start: int, tokenizer) -> Tokens:
     """The decoder's own rows: its start token, then the text."""
-    vocabulary = dict(tokens.vocabulary)
-    vocabulary.setdefault(start, "")
+    spelled = {start: ""} if tokenizer is None else pieces(tokenizer, [start])
+    vocabulary = {**spelled, **tokens.vocabulary}
     return Tokens(
         source=tokens.source,
         ids=np.concatenate([[start], tokens.ids]),
@@ -206,6 +210,17 @@ def next_token_loss(predicted: Tensor, following: np.ndarray) -> np.ndarray:
         for rows, ids in zip(predicted.split(LOSS_ROWS), target.split(LOSS_ROWS), strict=True)
     ]
     return np.concatenate(parts)
+
+
+def _dropped_by_itself(experts: np.ndarray, router: RouterSpec) -> list[str]:
+    """A note where a model with a capacity of its own left slots empty."""
+    empty = int((experts == EMPTY).sum())
+    if not router.capacity or not empty:
+        return []
+    return [
+        f"The model itself dropped {empty:,} of {experts.size:,} assignments: each of its experts "
+        f"takes at most {router.capacity:,} tokens of a text."
+    ]
 
 
 def _without_dropped(choice: Choice | None) -> Choice | None:

@@ -11,7 +11,14 @@ from moeviz.charts.heat import CELLS, load_grid, token_grid, token_journey
 from moeviz.charts.picture import Picture
 from moeviz.charts.strip import COLOURINGS, strip_picture
 from moeviz.charts.words import load_sentence
-from moeviz.metrics.load import Load, LoadChance, expert_load, layer_sizes, load_chance
+from moeviz.metrics.load import (
+    Load,
+    LoadChance,
+    expert_load,
+    filled_tokens,
+    layer_sizes,
+    load_chance,
+)
 from moeviz.metrics.router import top_probability
 from moeviz.metrics.table import routing_csv
 from moeviz.store.files import trace_bytes
@@ -117,7 +124,7 @@ def _top(key: str, _trace: RoutingTrace) -> float:
 
 def _layer_chance(trace: RoutingTrace, row: int) -> LoadChance:
     experts, chosen = (int(x[row]) for x in layer_sizes(trace))
-    return _chance(trace.shape[1], experts, chosen)
+    return _chance(filled_tokens(_load(trace.key, trace), chosen, row), experts, chosen)
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from handmade import make_trace
 
-from moeviz.metrics.load import expert_load, layer_sizes, load_chance, random_choices, random_loads
+from moeviz.metrics.load import (
+    expert_load,
+    filled_tokens,
+    layer_chance,
+    layer_sizes,
+    load_chance,
+    random_choices,
+    random_loads,
+)
 from moeviz.trace import RouterSpec
 
 
@@ -85,3 +93,13 @@ def test_draws_in_chunks_are_as_many_as_asked(monkeypatch):
 def test_where_every_expert_is_chosen_there_is_no_chance():
     chance = load_chance(9, 3, 3)
     assert (chance.low, chance.high, chance.busiest_high) == pytest.approx((1 / 3,) * 3)
+
+
+def test_chance_counts_only_slots_that_are_filled():
+    """A model that dropped most tokens itself: 4 of 40 slots are filled."""
+    ids = np.full((1, 40, 1), -1)
+    ids[0, :4, 0] = range(4)
+    trace = make_trace(ids, np.where(ids >= 0, 1.0, 0.0), text="a" * 40)
+    load = expert_load(trace)
+    assert filled_tokens(load, 1, 0) == 4
+    assert layer_chance(trace, load, 0) == load_chance(4, 4, 1)

@@ -125,18 +125,24 @@ def test_encoder_and_decoder_are_shown_apart(page, tmp_path):
     page.run()
     assert not [c for c in page.button_group if c.key == "stack"]
     page.text_input(key="model_field").set_value(str(tmp_path)).run()
-    run_text(page, "le routeur choisit")
+    text = "le routeur choisit " * 8
+    run_text(page, text)
     assert page.button_group(key="stack").value == "encoder"
     assert "1 routed layer · top-1 of 4 experts" in page.session_state["facts"]
     encoder = session.loaded(str(tmp_path)).routers["encoder"].sites
     page.button_group(key="stack").set_value("decoder").run()
     assert not page.exception
     assert page.button_group(key="stack").value == "decoder"
-    expected = moeviz.trace_text(
-        session.loaded(str(tmp_path)), "le routeur choisit", stack="decoder"
-    )
+    expected = moeviz.trace_text(session.loaded(str(tmp_path)), text, stack="decoder")
     assert expected.router.sites != encoder
     assert page.session_state["view_of"] == expected.key
+    empty = int((expected.experts < 0).sum())
+    assert [w.value for w in page.warning] == [
+        plain(
+            f"The model itself dropped {empty} of {expected.experts.size} assignments: each of its "
+            "experts takes at most 3 tokens of a text."
+        )
+    ]
 
 
 def test_a_link_restores_layer_expert_token_colour_cells_and_text(page):
