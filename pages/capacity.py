@@ -3,7 +3,7 @@
 import streamlit as st
 
 from moeviz.trace import MoevizError, RoutingTrace
-from moeviz.ui import ask, capacity, consequences, links, session, setting
+from moeviz.ui import ask, capacity, consequences, explore, links, session, setting
 from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
 from moeviz.ui.markdown import plain
@@ -51,3 +51,4 @@ if trace is not None:
         if note:
             notes.warning(plain(note))
     look(trace)
+    explore.downloads(trace)

@@ -52,7 +52,7 @@ def _enforce(mark: tuple[str, str]) -> None:
 
 def _cost(trace: RoutingTrace, rule: CapacityRule) -> Comparison:
     model, text = st.session_state["shown"]
-    changed = runs.enforced_trace(model, text, rule)
+    changed = runs.enforced_trace(model, text, trace.router.stack, rule)
     return _compared(trace.key, changed.key, trace, changed)
 
 
