@@ -54,6 +54,7 @@ function build(own) {
   });
   for (const line of lines) line.dir = "auto";
   own.strip.classList.toggle("code", looksLikeCode(meta.units.join("")));
+  own.strip.classList.toggle("long", meta.units.length > 1500);
   own.strip.replaceChildren(...lines);
   own.strip.scrollTop = 0;
   own.strip.setAttribute("aria-label", `The text in ${meta.units.length} tokens`);
