@@ -65,6 +65,9 @@ def test_bars_add_up_to_the_load(tiny_trace, found):
         ["Places left empty", "0 %"],
     ]
     assert picture.meta["line"] == {"at": 1, "name": "room for 1"}
+    other = pictures.load_bars(tiny_trace, 1, found, 1, (1.0, 3.0))  # 2 3 | 1 3 | 2 1 | 2 0
+    assert other.arrays["kept"].tolist() == [1, 1, 1, 1]
+    assert other.arrays["lost"].tolist() == [0, 1, 2, 1]
 
 
 def test_a_change_of_nothing_is_the_middle_of_the_scale(tiny_trace):
