@@ -41,9 +41,11 @@ def model_bar() -> DeltaGenerator:
                 placeholder="allenai/OLMoE-1B-7B-0924",
                 on_change=_ask_model,
             )
-            st.caption("Press Enter to load it. The page stays as it is until the model is ready.")
-            back = f"Back to {plain(model_name(home))}"
-            st.button(back, on_click=session.ask, kwargs={"model": home})
+            st.caption("The page stays as it is until the model is ready.")
+            with st.container(horizontal=True):
+                st.button("Load", type="primary", on_click=_ask_model)
+                back = f"Back to {plain(model_name(home))}"
+                st.button(back, on_click=session.ask, kwargs={"model": home})
     facts.caption(plain(st.session_state.get("facts", "")), width="content")
     return facts
 
