@@ -16,13 +16,7 @@ st.markdown(
     "Hardware likes equal shares, so many models give each expert room for only so many tokens; "
     "what comes too late is dropped. Choose a rule and see which of your tokens would be lost."
 )
-ask.text_box()
-links.link_notes()
-trouble_slot, notes = st.empty(), st.container()
-
-trace, trouble = session.shown_trace(ask.get_ready(trouble_slot))
-if trouble:
-    trouble_slot.error(plain(trouble))
+trace = ask.asked_trace()
 
 
 @st.fragment
@@ -47,8 +41,5 @@ def look(trace: RoutingTrace) -> None:
 
 if trace is not None:
     ask.introduce(trace, facts)
-    for note in (*trace.source.notes, session.text_note(trace.tokens.source)):
-        if note:
-            notes.warning(plain(note))
     look(trace)
     explore.downloads(trace)

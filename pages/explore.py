@@ -3,20 +3,13 @@
 import streamlit as st
 
 from moeviz.trace import RoutingTrace
-from moeviz.ui import ask, explore, links, session
-from moeviz.ui.markdown import plain
+from moeviz.ui import ask, explore, links
 
 links.open_link()
 facts = ask.model_bar()
 st.title("Which experts read your text?", anchor=False)
 intro = ask.intro()
-ask.text_box()
-links.link_notes()
-trouble_slot, notes = st.empty(), st.container()
-
-trace, trouble = session.shown_trace(ask.get_ready(trouble_slot))
-if trouble:
-    trouble_slot.error(plain(trouble))
+trace = ask.asked_trace()
 
 
 @st.fragment
@@ -31,8 +24,5 @@ def look(trace: RoutingTrace) -> None:
 
 if trace is not None:
     ask.introduce(trace, facts, intro)
-    for note in (*trace.source.notes, session.text_note(trace.tokens.source)):
-        if note:
-            notes.warning(plain(note))
     look(trace)
     explore.downloads(trace)

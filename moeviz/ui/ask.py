@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from moeviz.charts.words import model_name, model_sentence
 from moeviz.trace import RoutingTrace
-from moeviz.ui import session
+from moeviz.ui import links, session
 from moeviz.ui.card import model_card
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
@@ -87,6 +87,21 @@ def _ask_model() -> None:
     name = st.session_state["model_field"].strip()
     if name:
         session.ask(model=name)
+
+
+def asked_trace() -> RoutingTrace | None:
+    """The text box and what came of it: the trace to show, with its notes, or a word of trouble."""
+    text_box()
+    links.link_notes()
+    slot = st.empty()
+    trace, trouble = session.shown_trace(get_ready(slot))
+    if trouble:
+        slot.error(plain(trouble))
+    if trace is not None:
+        for note in (*trace.source.notes, session.text_note(trace.tokens.source)):
+            if note:
+                st.warning(plain(note))
+    return trace
 
 
 def text_box() -> None:
