@@ -31,6 +31,7 @@ LATE = {
     "cli": {"models", "metrics", "store", "bench"},
 }
 LIBRARIES = {
+    # bench times the model room itself, with bare forward passes to compare with.
     "torch": {"models", "training", "bench"},
     "transformers": {"models", "training", "bench"},
     "streamlit": {"ui", "pages", "app"},
