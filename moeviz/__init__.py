@@ -23,6 +23,8 @@ _HOMES = {
     "overflow": "moeviz.metrics.overflow",
     "balance": "moeviz.metrics.balance",
     "open_trace": "moeviz.store.files",
+    "load_atlas": "moeviz.corpora.atlas",
+    "Corpus": "moeviz.corpora.corpus",
     "RoutingTrace": "moeviz.trace",
     "MoevizError": "moeviz.trace",
     "Pick": "moeviz.trace",

@@ -15,24 +15,25 @@ ROOMS = {
     "rules": {"trace"},
     "models": {"trace", "rules"},
     "training": {"trace", "rules"},
-    "metrics": {"trace", "rules"},
+    "metrics": {"trace", "rules", "corpora"},
     "store": {"trace"},
     "corpora": {"trace"},
-    "charts": {"trace", "metrics"},
-    "ui": {"trace", "rules", "metrics", "store", "charts"},
-    "bench": {"trace", "rules", "models", "metrics", "store", "charts"},
-    "pages": {"trace", "rules", "metrics", "store", "charts", "ui"},
+    "engines": {"trace", "rules", "models", "corpora"},
+    "charts": {"trace", "corpora", "metrics"},
+    "ui": {"trace", "rules", "corpora", "metrics", "store", "charts"},
+    "bench": {"trace", "rules", "models", "corpora", "engines", "metrics", "store", "charts"},
+    "pages": {"trace", "rules", "corpora", "metrics", "store", "charts", "ui"},
     "app": {"ui"},
     "cli": {"trace"},
 }
 LATE = {
     "trace": {"store"},  # trace.save() hands itself to the store
-    "ui": {"models"},
-    "cli": {"models", "metrics", "store", "bench"},
+    "ui": {"models", "engines"},
+    "cli": {"models", "corpora", "engines", "metrics", "charts", "store", "bench"},
 }
 LIBRARIES = {
     # bench times the model room itself, with bare forward passes to compare with.
-    "torch": {"models", "training", "bench"},
+    "torch": {"models", "training", "engines", "bench"},
     "transformers": {"models", "training", "bench"},
     "streamlit": {"ui", "pages", "app"},
     "plotly": {"charts"},

@@ -1,1 +1,1 @@
-"""Routing and texts that ship with MoEViz."""
+"""Labelled texts, bundled and the user's own, and the routing counts that models gave them."""
