@@ -21,6 +21,10 @@ EMPTY = -1
 """Expert id of an empty slot: dropped by the model, skipped, or a layer that chooses fewer."""
 
 
+MOST_EXPERTS = 2**15 - 1
+"""Experts that the int16 ids of a trace can tell apart."""
+
+
 class MoevizError(ValueError):
     """Something the user can mend; its message is one plain sentence fit for the screen."""
 
@@ -305,10 +309,19 @@ def _check_shapes(trace: RoutingTrace) -> None:
                 f"{name} has shape {array.shape}, but {layers} layers, {tokens} tokens, "
                 f"{experts} experts and top {chosen} need {shape}."
             )
+    if not 1 <= chosen <= experts <= MOST_EXPERTS:
+        raise TraceError(
+            f"A router chooses 1 or more of at most {MOST_EXPERTS:,} experts; this one chooses "
+            f"{chosen:,} of {experts:,}."
+        )
     for name in ("sites", "experts_per_layer", "chosen_per_layer"):
         values = getattr(trace.router, name)
         if values and len(values) != layers:
             raise TraceError(f"router.{name} has {len(values)} entries for {layers} layers.")
+    for name, most in (("experts_per_layer", experts), ("chosen_per_layer", chosen)):
+        values = getattr(trace.router, name)
+        if values and not 0 <= min(values) <= max(values) <= most:
+            raise TraceError(f"router.{name} goes up to {max(values)}, but router has {most}.")
 
 
 def _check_choices(trace: RoutingTrace) -> None:

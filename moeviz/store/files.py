@@ -14,13 +14,16 @@ bool [T]. Nothing in the file is ever executed.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from moeviz.trace import Provenance, RouterSpec, RoutingTrace, Tokens, TraceError
 
@@ -58,50 +61,114 @@ def open_trace(path: str | Path) -> RoutingTrace:
     """The trace in a file written by `save_trace`; raises TraceError for any other file."""
     path = Path(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            header = _header(metadata, path)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise TraceError(f"There is no file {path}.") from error
-    except (SafetensorError, OSError) as error:
+    except OSError as error:
         raise TraceError(f"{path.name} is not a trace file: {error}.") from error
-    return _assemble(header, arrays, path)
+    return read_trace(data, path.name)
 
 
-def _header(metadata: dict[str, str], path: Path) -> dict:
+def read_trace(data: bytes, name: str) -> RoutingTrace:
+    """The trace in the bytes of a file called `name`; raises TraceError for any other file."""
+    try:
+        arrays = load(data)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise TraceError(f"{name} is not a trace file: {error}.") from error
+    size = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + size]).get("__metadata__") or {}
+    return _assemble(_header(metadata, name), arrays, name)
+
+
+def _header(metadata: dict[str, str], name: str) -> dict:
     if metadata.get("format") != FORMAT:
-        raise TraceError(f"{path.name} is a safetensors file, but not a MoEViz trace.")
+        raise TraceError(f"{name} is a safetensors file, but not a MoEViz trace.")
     version = metadata.get("version", "")
     if version != str(VERSION):
         raise TraceError(
-            f"{path.name} has trace version {version!r}; this MoEViz reads version {VERSION}. "
+            f"{name} has trace version {version!r}; this MoEViz reads version {VERSION}. "
             "Update MoEViz to open it."
         )
     try:
         return json.loads(metadata["header"])
-    except (KeyError, json.JSONDecodeError) as error:
-        raise TraceError(f"{path.name} is damaged: its header cannot be read.") from error
+    except (KeyError, ValueError, RecursionError) as error:
+        raise TraceError(f"{name} is damaged: its header cannot be read.") from error
 
 
-def _assemble(header: dict, arrays: dict, path: Path) -> RoutingTrace:
+def _assemble(header: dict, arrays: dict[str, np.ndarray], name: str) -> RoutingTrace:
     try:
         columns = {n.removeprefix("tokens."): a for n, a in arrays.items() if "." in n}
-        vocabulary = {int(i): piece for i, piece in header["vocabulary"].items()}
-        tokens = Tokens(source=header["text"], vocabulary=vocabulary, **columns)
-        router = {k: tuple(v) if isinstance(v, list) else v for k, v in header["router"].items()}
-        source = dict(header["source"])
-        source["versions"] = tuple((name, version) for name, version in source["versions"])
-        source["notes"] = tuple(source["notes"])
+        vocabulary = {int(i): _text(piece) for i, piece in header["vocabulary"].items()}
+        tokens = Tokens(source=_text(header["text"]), vocabulary=vocabulary, **columns)
         own = {n: a for n, a in arrays.items() if "." not in n}
+        for kind in ("logits", "scores"):
+            if kind in own and np.isnan(own[kind]).any():
+                raise TraceError(f"some {kind} are not numbers.")
         return RoutingTrace(
             tokens=tokens,
-            router=RouterSpec(**router),
-            source=Provenance(**source),
-            layers=tuple(header["layers"]),
+            router=_facts(RouterSpec, header["router"]),
+            source=_facts(Provenance, header["source"]),
+            layers=_tuple(header["layers"], _count),
             **own,
         )
     except TraceError as error:
-        raise TraceError(f"{path.name} is damaged: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TraceError(f"{path.name} is damaged: part of its header is missing.") from error
+        raise TraceError(f"{name} is damaged: {error}") from error
+    except KeyError as error:
+        raise TraceError(f"{name} is damaged: part of its header is missing.") from error
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise TraceError(f"{name} is damaged: part of it is not what a trace holds.") from error
+
+
+def _facts(kind: type, found: dict):
+    """A RouterSpec or Provenance from JSON, every value of the kind that its field declares."""
+    declared = {field.name: field.type for field in dataclasses.fields(kind)}
+    return kind(**{name: _CHECKS[declared[name]](value) for name, value in found.items()})
+
+
+def _text(value: object) -> str:
+    """The value if it is a text that can be written out again: no halves of characters."""
+    if not isinstance(value, str):
+        raise TypeError(value)
+    value.encode()
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        raise TypeError(value)
+    return value
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+        raise TypeError(value)
+    return value
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _tuple(value: object, part: Callable) -> tuple:
+    if not isinstance(value, list):
+        raise TypeError(value)
+    return tuple(part(each) for each in value)
+
+
+def _pair(value: object) -> tuple[str, str]:
+    name, version = _tuple(value, _text)
+    return name, version
+
+
+_CHECKS: dict[str, Callable] = {
+    "str": _text,
+    "int": _count,
+    "float": _number,
+    "bool": _truth,
+    "tuple[str, ...]": lambda value: _tuple(value, _text),
+    "tuple[int, ...]": lambda value: _tuple(value, _count),
+    "tuple[tuple[str, str], ...]": lambda value: _tuple(value, _pair),
+}
+"""What a header's value must be, by the type its field declares."""

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from moeviz.charts.words import model_name, model_sentence
-from moeviz.trace import RoutingTrace
+from moeviz.charts.words import model_name, model_sentence, plural
+from moeviz.store.files import read_trace
+from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import links, session
-from moeviz.ui.card import model_card
+from moeviz.ui.card import model_card, trace_card
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import Watch, shelf
@@ -20,6 +21,12 @@ QUIET = 200e6
 
 ASK_FIRST = 2e9
 """Bytes of weights above which the visitor reads the size first and then decides."""
+
+LARGEST_FILE = 100
+"""Megabytes of a trace file that can be opened: 4,096 tokens of 48 layers and 128 experts fit."""
+
+ORIGINS = {"uploaded": "an opened", "generated": "a generated"}
+"""Where a kept trace comes from, in words before "trace"."""
 
 WELCOME = (
     "A mixture of experts has many small networks in each layer, and a router that sends every "
@@ -46,8 +53,34 @@ def model_bar() -> DeltaGenerator:
                 st.button("Load", type="primary", on_click=_ask_model)
                 back = f"Back to {plain(model_name(home))}"
                 st.button(back, on_click=session.ask, kwargs={"model": home})
+        _trace_opener()
     facts.caption(plain(st.session_state.get("facts", "")), width="content")
     return facts
+
+
+def _trace_opener() -> None:
+    """The way to a trace that was saved before; no model is needed to see it."""
+    turn = st.session_state.setdefault("openings", 0)
+    with st.popover("Open a trace", key=f"opener_{turn}"):  # a new key closes it
+        st.file_uploader(
+            f"A .moetrace file, up to {LARGEST_FILE} MB", key=f"trace_file_{turn}",
+            max_upload_size=LARGEST_FILE, on_change=_open_file,
+        )  # fmt: skip
+        st.caption("It is shown to you alone, and needs no model.")
+
+
+def _open_file() -> None:
+    """Show the trace in the file, or note what is wrong with it; the file itself is let go."""
+    state = st.session_state
+    file = state[f"trace_file_{state['openings']}"]
+    if file is None:
+        return
+    state["openings"] += 1  # a fresh widget, which holds no file in memory
+    try:
+        links.open_trace(read_trace(file.getvalue(), file.name), "uploaded", file.name)
+        state["file_trouble"] = ""
+    except MoevizError as error:
+        state["file_trouble"] = str(error)
 
 
 def intro() -> DeltaGenerator:
@@ -62,14 +95,19 @@ def introduce(
 ) -> None:
     """Fill the slots of the page's head with what is known of the model and this trace."""
     state = st.session_state
-    state["facts"] = session.model_facts(state["shown"][0], trace)
+    model, kept = session.shown()[0], session.kept()
+    state["facts"] = session.model_facts(model, trace)
     state["intro"] = plain(model_sentence(trace))
     with facts.container(horizontal=True, vertical_alignment="center", width="content"):
         st.caption(plain(state["facts"]), width="content")
-        model_card(state["shown"][0])
+        if kept:
+            trace_card(trace)
+        else:
+            model_card(model)
     if intro is not None:
         intro.markdown(state["intro"])
-    _part_choice(state["shown"][0], trace)
+    if not kept:
+        _part_choice(model, trace)
 
 
 def _part_choice(model: str, trace: RoutingTrace) -> None:
@@ -90,18 +128,51 @@ def _ask_model() -> None:
 
 
 def asked_trace() -> RoutingTrace | None:
-    """The text box and what came of it: the trace to show, with its notes, or a word of trouble."""
+    """The text box and what came of it: the trace to show, with its notes, or a word of trouble.
+
+    While a kept trace is on screen, a line that says so stands in the place of the text box.
+    """
+    _file_trouble()
+    kept = session.kept()
+    if kept:
+        _kept_line(kept)
+        trace = kept.trace
+    else:
+        trace = _text_trace()
+    if trace is not None:
+        for note in (*trace.source.notes, session.text_note(trace.tokens.source)):
+            if note:
+                st.warning(plain(note))
+    return trace
+
+
+def _text_trace() -> RoutingTrace | None:
     text_box()
     links.link_notes()
     slot = st.empty()
     trace, trouble = session.shown_trace(get_ready(slot))
     if trouble:
         slot.error(plain(trouble))
-    if trace is not None:
-        for note in (*trace.source.notes, session.text_note(trace.tokens.source)):
-            if note:
-                st.warning(plain(note))
     return trace
+
+
+def _file_trouble() -> None:
+    """Why the last file could not be opened; said once."""
+    trouble = st.session_state.pop("file_trouble", "")
+    if trouble:
+        st.error(plain(trouble))
+
+
+def _kept_line(kept: session.Kept) -> None:
+    """What is on screen instead of the text box's own text, and the way back."""
+    what = f"the file {kept.name}" if kept.name else f"{ORIGINS[kept.origin]} trace"
+    sentence = (
+        f"You are looking at {what}: {plural(len(kept.trace.tokens), 'token')} routed by "
+        f"{model_name(kept.trace.source.model)}."
+    )
+    with st.container(horizontal=True, vertical_alignment="center", key="kept_line"):
+        st.info(plain(sentence))
+        st.button("Back to the text", on_click=session.back_to_text)
 
 
 def text_box() -> None:
@@ -118,13 +189,13 @@ def text_box() -> None:
 
 
 def _ask_text() -> None:
-    st.session_state["lost_text"] = False
+    links.nothing_lost()
     st.session_state["example"] = None
     session.ask(text=st.session_state["text"])
 
 
 def _ask_example() -> None:
-    st.session_state["lost_text"] = False
+    links.nothing_lost()
     name = st.session_state["example"]
     if name in EXAMPLES:
         st.session_state["text"] = EXAMPLES[name]

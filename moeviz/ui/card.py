@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from moeviz.charts.words import short_count
+from moeviz.trace import RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.markdown import plain
 
@@ -21,6 +22,23 @@ def model_card(name: str) -> None:
     with st.popover("Model card"):
         _facts(name)
         _proofs(name)
+
+
+def trace_card(trace: RoutingTrace) -> None:
+    """A popover with what a trace tells of itself; its model is not needed."""
+    source, router = trace.source, trace.router.in_words(trace.layers)
+    facts = [
+        source.model_type,
+        f"{source.dtype} on {source.device}" if source.dtype and source.device else source.dtype,
+        f"revision {source.revision[:12]}" if source.revision else "",
+        f"rule in force: {source.rule}" if source.rule else "",
+        *(f"{name} {version}" for name, version in source.versions),
+    ]
+    with st.popover("About this trace"):
+        st.markdown(f"**{plain(source.model)}**", width="content")
+        st.caption(plain(" · ".join(fact for fact in facts if fact)))
+        st.markdown(plain(f"{router[0].upper()}{router[1:]}"))
+        st.caption(f"Content key {trace.key}")
 
 
 def _facts(name: str) -> None:

@@ -12,6 +12,8 @@ from moeviz.metrics.parallel import PLACEMENTS, ParallelLoad, parallel_load
 from moeviz.rules.capacity import CapacityRule
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import enforced as runs
+from moeviz.ui import session
+from moeviz.ui.ask import get_ready
 from moeviz.ui.capacity import set_setting
 from moeviz.ui.components import plot, token_strip
 from moeviz.ui.figure import figure
@@ -30,6 +32,10 @@ def enforced(trace: RoutingTrace, view: View, found: Overflow) -> None:
     """The rule in force inside the model, once the visitor asks for it."""
     st.header("What does it cost?", anchor=False)
     mark, rule = (trace.key, str(found.rule)), found.rule
+    why_not = runs.obstacle(trace)
+    if why_not:
+        st.info(plain(why_not))
+        return
     if st.session_state.get("enforced") != mark:
         st.markdown(
             "So far nothing was really dropped. Run the text again with this rule in force: a "
@@ -38,6 +44,7 @@ def enforced(trace: RoutingTrace, view: View, found: Overflow) -> None:
         st.button("Enforce it in the model", type="primary", on_click=_enforce, args=(mark,))
         return
     try:
+        get_ready(st.empty())(session.shown()[0])
         with st.spinner("Running the model with the rule in force"):
             cost = _cost(trace, rule)
     except MoevizError as error:
@@ -51,7 +58,9 @@ def _enforce(mark: tuple[str, str]) -> None:
 
 
 def _cost(trace: RoutingTrace, rule: CapacityRule) -> Comparison:
-    model, text = st.session_state["shown"]
+    model, text = session.shown()
+    if session.kept():
+        session.traced_again(trace)
     changed = runs.enforced_trace(model, text, trace.router.stack, rule)
     return _compared(trace.key, changed.key, trace, changed)
 
@@ -134,7 +143,7 @@ def _spread(trace: RoutingTrace, count: int, setting: Setting) -> ParallelLoad:
 def _spread_of(
     key: str, count: int, placement: str, spare: int, _trace: RoutingTrace
 ) -> ParallelLoad:
-    hidden = runs.hidden_size(st.session_state["shown"][0])
+    hidden = runs.hidden_size(session.shown()[0])
     size = BYTES.get(_trace.source.dtype.removeprefix("torch."), 2)
     return parallel_load(_trace, count, placement, spare, hidden, size)
 

@@ -6,9 +6,12 @@ import math
 
 import streamlit as st
 
+from moeviz.charts.words import model_name
 from moeviz.rules.capacity import CapacityRule
 from moeviz.trace import RoutingTrace
 from moeviz.ui import session
+from moeviz.ui.at_hand import at_hand
+from moeviz.ui.shelf import shelf
 
 
 def enforced_trace(model: str, text: str, stack: str, rule: CapacityRule) -> RoutingTrace:
@@ -30,7 +33,23 @@ def _enforced(
     )
 
 
-def hidden_size(model: str) -> float:
-    """Values in one token's hidden state of a model that is loaded; nan where it says none."""
-    config = session.loaded(model).network.config
+def obstacle(trace: RoutingTrace) -> str:
+    """Why a rule cannot be enforced on what is on screen, in one sentence; "" where it can."""
+    if session.kept() is None:
+        return ""
+    if trace.source.rule:
+        return f"This trace was made with a rule in force already: {trace.source.rule}."
+    if not at_hand(trace.source.model):
+        return (
+            f"Enforcing a rule needs the model, and {model_name(trace.source.model)} is not on "
+            "this machine. Load it with Change model, and run the text there."
+        )
+    return ""
+
+
+def hidden_size(name: str) -> float:
+    """Values in one token's hidden state; nan where the model says none, or is not loaded."""
+    if name not in shelf():
+        return math.nan
+    config = session.loaded(name).network.config
     return float(getattr(config.get_text_config(), "hidden_size", math.nan))

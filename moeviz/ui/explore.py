@@ -97,10 +97,15 @@ def downloads(trace: RoutingTrace) -> None:
             "Table (.csv)", lambda: routing_csv(trace), f"{stem}.csv", "text/csv",
             on_click="ignore",
         )  # fmt: skip
-        link = "The address of this page restores this view."
-        if text_for_link(st.session_state["shown"][1]) is None:
-            link = "The text is too long for a link: the address restores all but the text."
-        st.caption(f"{link} Open a trace again with moeviz.open_trace in Python.")
+        st.caption(f"{_about_the_link()} Open a trace file again with Open a trace, above.")
+
+
+def _about_the_link() -> str:
+    if session.kept():
+        return "The address restores this view where this trace is open."
+    if text_for_link(session.shown()[1]) is None:
+        return "The text is too long for a link: the address restores all but the text."
+    return "The address of this page restores this view."
 
 
 def _strip(trace: RoutingTrace, view: View) -> None:

@@ -14,7 +14,7 @@ from moeviz.ui import session, setting
 from moeviz.ui.markdown import plain
 from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
 
-PARAMETERS = ("model", "text", "long", "layer", "expert", "token", "colour", "cells",
+PARAMETERS = ("model", "text", "long", "trace", "layer", "expert", "token", "colour", "cells",
               *setting.PARAMETERS)  # fmt: skip
 
 
@@ -22,10 +22,14 @@ def open_link() -> None:
     """Take over the model and text of the address when it is not the one we wrote ourselves."""
     link = {name: st.query_params[name] for name in PARAMETERS if name in st.query_params}
     state = st.session_state
-    from_other_page = "link" in state and "text" not in state  # which keeps no widget's value
+    from_other_page = "link" in state and "model_field" not in state  # its widgets are gone
     if link == state.get("link") or (not link and from_other_page):
         return
     state["link"], state["link_wish"] = link, link
+    state["kept"] = link.get("trace")
+    state["lost_trace"] = link if "trace" in link and session.kept() is None else None
+    if session.kept():
+        return
     session.ask(text=_linked_text(link))
     state["text"] = session.asked()[1]
     if link.get("model", session.asked()[0]) != session.asked()[0]:
@@ -47,17 +51,24 @@ def write_link(trace: RoutingTrace, view: View, rest: Mapping[str, str] | None =
 
     rest: what else this page's address holds.
     """
-    model, text = st.session_state["shown"]
-    link = {**to_link(view, trace), **(rest or {})}
-    if model != session.default_model():
-        link["model"] = model
-    if text != session.FIRST_TEXT:
-        link |= {"text": text} if text_for_link(text) else {"long": session.digest(text)}
+    link = {**to_link(view, trace), **_subject(), **(rest or {})}
     st.session_state["link"] = link
     there = st.query_params.to_dict()
     others = {name: value for name, value in there.items() if name not in PARAMETERS}
     if there != {**others, **link}:
         st.query_params.from_dict({**others, **link})
+
+
+def _subject() -> dict[str, str]:
+    """What the view is of, as link parameters: a kept trace by its key, else model and text."""
+    here = session.kept()
+    if here:
+        return {"trace": here.trace.key}
+    model, text = session.shown()
+    link = {} if model == session.default_model() else {"model": model}
+    if text == session.FIRST_TEXT:
+        return link
+    return link | ({"text": text} if text_for_link(text) else {"long": session.digest(text)})
 
 
 def current_view(trace: RoutingTrace) -> View:
@@ -77,8 +88,24 @@ def set_view(trace: RoutingTrace, wish: dict) -> None:
     st.session_state["view"] = changed(st.session_state["view"], trace, wish)
 
 
+def nothing_lost() -> None:
+    """The visitor moved on from what a link could not bring."""
+    st.session_state["lost_text"], st.session_state["lost_trace"] = False, None
+
+
+def open_trace(trace: RoutingTrace, origin: str, name: str = "") -> None:
+    """Show a trace as it is; when it is the one a link asked for, as that link shows it."""
+    session.show_trace(trace, origin, name)
+    lost = st.session_state.get("lost_trace")
+    if lost and lost["trace"] == trace.key:
+        st.session_state["link_wish"] = lost
+    nothing_lost()
+
+
 def link_notes() -> None:
-    """What a link could not bring by itself: a long text, or a model the visitor has to want."""
+    """What a link could not bring: a trace, a long text, or a model the visitor has to want."""
+    if st.session_state.get("lost_trace"):
+        st.info("This link was made with a trace that is not here. Open its file to see it.")
     if st.session_state.get("lost_text"):
         st.info("This link was made with a text too long for an address. Paste it here to see it.")
     name = st.session_state.get("offered_model")

@@ -1,6 +1,8 @@
 """What one visitor asked for, and the models that all visitors share.
 
-A visitor's text and traces live in that visitor's session and nowhere else.
+A visitor's text and traces live in that visitor's session and nowhere else. On screen is either
+what the model did with the text of the box, or a kept trace: one from a file, or one just
+generated, which no text and model would give again.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
 from moeviz.charts.words import model_name, plural, short_count
@@ -23,6 +27,21 @@ if TYPE_CHECKING:
 
 LONGEST_TEXT = 2_000_000
 """Characters we hand to a tokenizer; beyond it a paste is a mistake, not a text."""
+
+MOST_KEPT = 4
+"""Traces kept in one session, so that going back finds them; the oldest makes room."""
+
+MOST_CELLS = 50_000_000
+"""Choices, and tokens times experts, of a trace that a page can still draw."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A trace shown as it is. origin: "uploaded" or "generated"; name: of its file, or ""."""
+
+    trace: RoutingTrace
+    origin: str
+    name: str = ""
 
 
 def default_model() -> str:
@@ -50,6 +69,23 @@ def text_trace(model: str, text: str) -> RoutingTrace:
     wanted = st.session_state.get("stack")
     stack = wanted if wanted in stacks(model) else ""
     return _traced(model, digest(text), stack, text)
+
+
+def traced_again(trace: RoutingTrace) -> RoutingTrace:
+    """What the model named by a kept trace does, here and now, with the same text.
+
+    Raises MoevizError where it is not the same routing: another version, number format or device
+    moves routes, and a generated text may be cut into other tokens.
+    """
+    model, text = trace.source.model, trace.tokens.source
+    again = _traced(model, digest(text), trace.router.stack, text)
+    same = np.array_equal(again.tokens.ids, trace.tokens.ids)
+    if not same or not np.array_equal(again.experts, trace.experts):
+        raise MoevizError(
+            f"{model_name(model)}, as it runs here, routes this text otherwise than the trace "
+            "does, so enforcing would compare two different things. Run the text itself instead."
+        )
+    return again
 
 
 def stacks(model: str) -> tuple[str, ...]:
@@ -84,8 +120,49 @@ def asked() -> tuple[str, str]:
     return state["asked_model"], state["asked_text"]
 
 
+def show_trace(trace: RoutingTrace, origin: str, name: str = "") -> None:
+    """Show this trace from now on, until `back_to_text`; raises MoevizError for one too large."""
+    layers, tokens, experts, chosen = trace.shape
+    if max(tokens * experts, layers * tokens * chosen) > MOST_CELLS:
+        raise MoevizError(
+            f"This trace is too large for the screen: {plural(tokens, 'token')}, "
+            f"{plural(layers, 'layer')} and {plural(experts, 'expert')}. Open it in Python with "
+            "moeviz.open_trace."
+        )
+    found = kept_traces()
+    found.pop(trace.key, None)
+    found[trace.key] = Kept(trace, origin, name)
+    while len(found) > MOST_KEPT:
+        del found[next(iter(found))]
+    st.session_state["kept"] = trace.key
+
+
+def back_to_text() -> None:
+    """Show what the model does with the text again; kept traces stay to be found by key."""
+    st.session_state["kept"] = None
+
+
+def kept_traces() -> dict[str, Kept]:
+    """The traces kept in this session by key, the newest last."""
+    return st.session_state.setdefault("kept_traces", {})
+
+
+def kept() -> Kept | None:
+    """The kept trace on screen; None while it shows a text."""
+    return kept_traces().get(st.session_state.get("kept"))
+
+
+def shown() -> tuple[str, str]:
+    """(model, text) of what is on screen; of a kept trace, as the trace names them."""
+    here = kept()
+    if here is None:
+        return st.session_state["shown"]
+    return here.trace.source.model, here.trace.tokens.source
+
+
 def ask(model: str | None = None, text: str | None = None) -> None:
     """Note a new wish; it is tried when the page runs next."""
+    back_to_text()
     old_model, old_text = asked()
     st.session_state["asked_model"] = old_model if model is None else model
     st.session_state["asked_text"] = old_text if text is None else text
@@ -116,16 +193,20 @@ def shown_trace(prepare: Callable[[str], object] = loaded) -> tuple[RoutingTrace
 
 
 def model_facts(name: str, trace: RoutingTrace) -> str:
-    """One line on the model `name`: layers, experts, choices, parameters, number format, place."""
+    """One line on the model `name`: layers, experts, choices, parameters, number format, place.
+
+    Of a kept trace it is what the trace itself tells: its model need not be here.
+    """
     layers, _, experts, chosen = trace.shape
+    source = trace.source
     parts = [
         model_name(name),
         plural(layers, "routed layer"),
         f"top-{chosen} of {plural(experts, 'expert')}",
-        f"{short_count(loaded(name).parameters)} parameters",
-        f"{trace.source.dtype} on {trace.source.device}",
+        "" if kept() else f"{short_count(loaded(name).parameters)} parameters",
+        f"{source.dtype} on {source.device}" if source.dtype and source.device else source.dtype,
     ]
-    return " · ".join(parts)
+    return " · ".join(part for part in parts if part)
 
 
 def check_text(text: str) -> None:
