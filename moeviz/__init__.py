@@ -25,6 +25,8 @@ _HOMES = {
     "open_trace": "moeviz.store.files",
     "load_atlas": "moeviz.corpora.atlas",
     "Corpus": "moeviz.corpora.corpus",
+    "route_corpus": "moeviz.engines.local",
+    "route_written": "moeviz.engines.local",
     "RoutingTrace": "moeviz.trace",
     "MoevizError": "moeviz.trace",
     "Pick": "moeviz.trace",

@@ -154,20 +154,21 @@ def _layer(site: Site, choice: Choice | None, traits: SiteTraits, count: int) ->
             f"{site.name} routed {len(choice.ids)} rows for {count} tokens; MoEViz cannot tell "
             "which row is which token."
         )
-    gates = choice.gates.float() * traits.after
-    ids = choice.ids
-    weight = torch.where(ids == EMPTY, -torch.inf, gates)
-    order = torch.argsort(weight, dim=-1, descending=True, stable=True)
+    ids, gates = best_first(choice, traits)
     logits = choice.logits
     if logits is not None:
         logits = logits.float().log() if traits.probabilities else logits.float()
     scores = None if choice.scores is None else choice.scores.float()
-    gates = gates.masked_fill(ids == EMPTY, 0.0)
-    return (
-        _numpy(ids.gather(-1, order)),
-        _numpy(gates.gather(-1, order)),
-        *map(_numpy, (logits, scores)),
-    )
+    return tuple(map(_numpy, (ids, gates, logits, scores)))
+
+
+def best_first(choice: Choice, traits: SiteTraits) -> tuple[Tensor, Tensor]:
+    """ids and gates [T, K] of a choice, largest gate first; an empty slot has gate 0."""
+    gates = choice.gates.float() * traits.after
+    weight = torch.where(choice.ids == EMPTY, -torch.inf, gates)
+    order = torch.argsort(weight, dim=-1, descending=True, stable=True)
+    gates = gates.masked_fill(choice.ids == EMPTY, 0.0)
+    return choice.ids.gather(-1, order), gates.gather(-1, order)
 
 
 def _numpy(tensor: Tensor | None) -> np.ndarray | None:

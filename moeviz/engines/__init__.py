@@ -1,0 +1,1 @@
+"""Running a model over many texts: what it chose, kept as counts."""

@@ -1,0 +1,297 @@
+"""A corpus through a model on this machine: many passages a forward pass, counts kept.
+
+Passages of like length share a forward pass, padded on the right. Padding is routed like text by
+nearly every architecture, so it is never counted: the map from rows to tokens leaves it out, and
+the attention mask keeps the tokens from seeing it. In float32 the counts are those of each passage
+run alone, but for exact ties; in a lower precision padding can move a few choices, as any change
+of shape does: `alone=True` then gives the passage-by-passage run. A model that drops tokens over a
+capacity of its own always runs them alone, because neighbours in a batch would fill its experts.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from moeviz.corpora.corpus import Corpus, CorpusError
+from moeviz.corpora.routing import CorpusRouting
+from moeviz.engines.tally import Rows, Tally
+from moeviz.models.choices import CaptureError
+from moeviz.models.digest import weights_digest
+from moeviz.models.generate import generate
+from moeviz.models.inputs import cut, encode, pieces
+from moeviz.models.load import LoadedModel
+from moeviz.models.rows import batch_inputs
+from moeviz.models.run import best_first, default_stack
+from moeviz.models.tape import run_once
+from moeviz.trace import EMPTY, Tokens
+
+Progress = Callable[[int, int], None]
+"""Called with passages done and passages in all; may raise CorpusCancelled."""
+
+MAX_TOKENS = 512
+"""Tokens read of each passage unless told otherwise."""
+
+BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
+"""Padded tokens in one forward pass; larger ones are no faster."""
+
+LOGIT_BYTES = 2**28
+"""Most bytes of next-token logits in one forward pass, where predictions are counted."""
+
+BLOCK = 1024
+"""Passages cut into tokens at a time, and sorted by length among themselves."""
+
+KINDS = ("input", "next", "predicted")
+
+
+class CorpusCancelled(CorpusError):
+    """The user stopped the run."""
+
+
+def route_corpus(
+    model: LoadedModel,
+    corpus: Corpus,
+    max_tokens: int = MAX_TOKENS,
+    vocabulary: Sequence[str] = ("input", "next"),
+    special: bool = False,
+    alone: bool = False,
+    stack: str = "",
+    progress: Progress | None = None,
+) -> CorpusRouting:
+    """What `model` does with every passage of `corpus`, as counts ("prefill").
+
+    max_tokens: a passage is read up to there. vocabulary: which tokens experts are counted
+    against: the "input" token, the true "next" one, the "predicted" one (slower, as it needs the
+    next-token logits). special: count tokens that the tokenizer adds too; otherwise they are routed
+    but not counted. alone: one passage a forward pass. stack: as for `trace_text`.
+    progress: told how far the run has come; it may raise CorpusCancelled.
+
+    Memory: counts are [P, L, E]; the rest does not grow with the corpus. The model is free for
+    others between forward passes. Raises CorpusError, or CaptureError as `trace_text` does.
+    """
+    run = _Run(model, corpus, max_tokens, _kinds(model, vocabulary, stack), special, stack)
+    done, clipped = 0, 0
+    for batch in run.batches(alone or _drops(model)):
+        run.tally.add(run.rows(batch))
+        done += len(batch)
+        clipped += sum(text.clipped for text in batch)
+        if progress is not None:
+            progress(done, len(corpus))
+    return run.result("prefill", clipped)
+
+
+def route_written(
+    model: LoadedModel,
+    corpus: Corpus,
+    new_tokens: int = 32,
+    max_tokens: int = 128,
+    special: bool = False,
+    progress: Progress | None = None,
+) -> CorpusRouting:
+    """The same for the tokens that `model` itself writes after each passage ("decode").
+
+    Each passage, up to `max_tokens`, is continued by `new_tokens` of the likeliest tokens (fewer
+    where the model ends the text), one at a time as in generation; only those are counted.
+    """
+    run = _Run(model, corpus, max_tokens, ("input", "next"), special, "decoder")
+    clipped = 0
+    for number, text in enumerate(corpus.texts):
+        tokens = encode(model.tokenizer, text)
+        clipped += len(tokens) > max_tokens
+        prompt = cut(tokens, max_tokens).source
+        *_, last = generate(model, prompt, new_tokens, logits=False)
+        run.tally.add(run.written(number, last.trace))
+        if progress is not None:
+            progress(number + 1, len(corpus))
+    return run.result("decode", clipped)
+
+
+@dataclass(frozen=True, eq=False)
+class _Text:
+    """One passage as the model reads it: ids [S], which of them count [S]."""
+
+    passage: int
+    ids: np.ndarray
+    counted: np.ndarray
+    clipped: bool
+
+
+class _Run:
+    def __init__(
+        self,
+        model: LoadedModel,
+        corpus: Corpus,
+        max_tokens: int,
+        vocabulary: Sequence[str],
+        special: bool,
+        stack: str,
+    ):
+        if model.tokenizer is None:
+            raise CorpusError(f"{model.name} was adopted without a tokenizer, so it reads no text.")
+        if max_tokens < 1:
+            raise CorpusError(f"max_tokens must be at least 1, not {max_tokens}.")
+        self.model, self.corpus, self.special = model, corpus, special
+        self.stack = stack or default_stack(model)
+        self.max_tokens = min(max_tokens, model.max_tokens or max_tokens)
+        self.sites = [site for site in model.sites if site.stack == self.stack]
+        self.size = _vocabulary_size(model)
+        traits = [model.traits[site.name] for site in self.sites]
+        self.experts = np.array([trait.experts for trait in traits])
+        self.chosen = np.array([trait.chosen for trait in traits])
+        self.tally = Tally(
+            len(corpus),
+            len(self.sites),
+            int(self.experts.max()),
+            dict.fromkeys(vocabulary, self.size),
+        )
+        self.seen: set[int] = set()
+
+    def batches(self, alone: bool) -> Iterator[list[_Text]]:
+        """The passages, like lengths together, each batch within the budget of tokens."""
+        budget = 0 if alone else self._budget()
+        for start in range(0, len(self.corpus), BLOCK):
+            texts = sorted(self._texts(start, start + BLOCK), key=lambda text: len(text.ids))
+            batch: list[_Text] = []
+            for text in texts:
+                if batch and (len(batch) + 1) * len(text.ids) > budget:
+                    yield batch
+                    batch = []
+                batch.append(text)
+            yield batch
+
+    def rows(self, texts: list[_Text]) -> Rows:
+        """One forward pass over `texts`, and what was chosen for the tokens that count."""
+        batch = batch_inputs(self.model.network, [text.ids for text in texts])
+        with self.model.lock:
+            output, step = run_once(
+                self.model.network, self.model.sites, batch.inputs | self._keep(), self.model.spied
+            )
+        shift = len(batch.rows[self.stack][0]) - len(texts[0].ids)  # the decoder's start token
+        places = [
+            rows[shift:][torch.from_numpy(text.counted)]
+            for rows, text in zip(batch.rows[self.stack], texts, strict=True)
+        ]
+        position = np.concatenate([np.flatnonzero(text.counted) for text in texts])
+        where = torch.cat(places)
+        ids, gates = self._choices(step, where)
+        return Rows(
+            passage=np.repeat([text.passage for text in texts], [len(place) for place in places]),
+            position=position,
+            ids=ids,
+            gates=gates,
+            tokens=self._tokens(texts, output, where),
+        )
+
+    def written(self, passage: int, trace) -> Rows:
+        """The generated tokens of a trace."""
+        kept = trace.tokens.generated & (self.special | ~trace.tokens.special)
+        following = np.append(trace.tokens.ids[1:], -1)
+        self.seen.update(trace.tokens.ids[kept].tolist(), following[kept].tolist())
+        return Rows(
+            passage=np.full(int(kept.sum()), passage),
+            position=np.flatnonzero(kept),
+            ids=trace.experts[:, kept].astype(np.int64),
+            gates=trace.gates[:, kept],
+            tokens={"input": trace.tokens.ids[kept], "next": following[kept]},
+        )
+
+    def result(self, phase: str, clipped: int) -> CorpusRouting:
+        model, corpus = self.model, self.corpus
+        return CorpusRouting(
+            model=model.name,
+            revision=model.revision,
+            weights=weights_digest(model.network),
+            corpus=corpus.name,
+            phase=phase,
+            layers=tuple(site.layer for site in self.sites),
+            experts=self.experts,
+            chosen=self.chosen,
+            labels=corpus.labels,
+            documents=corpus.documents,
+            families=corpus.families,
+            parallel=corpus.parallel,
+            pieces=pieces(model.tokenizer, np.array(sorted(self.seen - {-1}))),
+            sources=corpus.sources,
+            notes=(*model.warnings, *corpus.notes, *self._clipped(clipped)),
+            **self.tally.totals(),
+        )
+
+    def _texts(self, start: int, end: int) -> Iterator[_Text]:
+        numbered = enumerate(self.corpus.texts[start:end], start)
+        for passage, tokens in ((number, self._encoded(text)) for number, text in numbered):
+            ids = tokens.ids[: self.max_tokens].copy()  # torch wants arrays it could write to
+            counted = np.ones(len(ids), bool) if self.special else ~tokens.special[: len(ids)]
+            self.seen.update(ids.tolist())
+            yield _Text(passage, ids, counted, len(tokens) > len(ids))
+
+    def _encoded(self, text: str) -> Tokens:
+        return encode(self.model.tokenizer, text)
+
+    def _budget(self) -> int:
+        device = self.model.device.partition(":")[0]
+        budget = BATCH_TOKENS.get(device, BATCH_TOKENS["cpu"])
+        if "predicted" in self.tally.kinds:
+            budget = min(budget, max(1, LOGIT_BYTES // (4 * self.size)))
+        return budget
+
+    def _keep(self) -> dict:
+        """Leaves next-token logits out where nobody looks at them."""
+        takes = inspect.signature(self.model.network.forward).parameters
+        unused = "predicted" not in self.tally.kinds and "logits_to_keep" in takes
+        return {"logits_to_keep": 1} if unused else {}
+
+    def _choices(self, step, where: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """ids and gates [L, R, K] of the rows `where`, layers with fewer slots filled up."""
+        most = int(self.chosen.max())
+        ids = np.full((len(self.sites), len(where), most), EMPTY, np.int64)
+        gates = np.zeros(ids.shape, np.float32)
+        heard = {site.name: choice for site, choice in zip(self.model.sites, step, strict=True)}
+        for row, site in enumerate(self.sites):
+            choice = heard[site.name]
+            if choice is None:
+                raise CaptureError(f"{site.name} did not run, so its routing is not known.")
+            found, weights = best_first(choice, self.model.traits[site.name])
+            ids[row, :, : found.shape[1]] = found.cpu()[where].numpy()
+            gates[row, :, : found.shape[1]] = weights.cpu()[where].numpy()
+        return ids, gates
+
+    def _tokens(self, texts: list[_Text], output, where: torch.Tensor) -> dict[str, np.ndarray]:
+        kinds = self.tally.kinds
+        found = {"input": np.concatenate([text.ids[text.counted] for text in texts])}
+        if "next" in kinds:
+            following = [np.append(text.ids[1:], -1)[text.counted] for text in texts]
+            found["next"] = np.concatenate(following)
+        if "predicted" in kinds:
+            logits = output.logits.reshape(-1, output.logits.shape[-1])
+            found["predicted"] = logits.argmax(-1).cpu()[where].numpy()
+            self.seen.update(np.unique(found["predicted"]).tolist())
+        return found
+
+    def _clipped(self, count: int) -> tuple[str, ...]:
+        if not count:
+            return ()
+        return (
+            f"{count:,} of {len(self.corpus):,} passages were longer than {self.max_tokens:,} "
+            "tokens; only that much of each was read.",
+        )
+
+
+def _kinds(model: LoadedModel, vocabulary: Sequence[str], stack: str) -> tuple[str, ...]:
+    unknown = [kind for kind in vocabulary if kind not in KINDS]
+    if unknown:
+        raise CorpusError(f"{unknown[0]!r} is not one of {', '.join(KINDS)}.")
+    writes = model.network.can_generate() and (stack or default_stack(model)) == "decoder"
+    return tuple(kind for kind in KINDS if kind in vocabulary and (writes or kind != "predicted"))
+
+
+def _drops(model: LoadedModel) -> bool:
+    """Whether the model has a capacity of its own, which a batch would share."""
+    return any(router.capacity for router in model.routers.values())
+
+
+def _vocabulary_size(model: LoadedModel) -> int:
+    return max(model.network.get_input_embeddings().num_embeddings, len(model.tokenizer))

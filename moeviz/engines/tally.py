@@ -1,0 +1,163 @@
+"""Adding up choices batch by batch, in memory that does not grow with the text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moeviz.corpora.routing import POSITIONS, TokenCounts
+from moeviz.trace import EMPTY
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """R counted tokens of some passages, in reading order, and what each layer chose for them.
+
+    passage: [R] row of the corpus. position: [R] place in the passage, special tokens included.
+    ids: [L, R, K] chosen experts, largest gate first, -1 empty. gates: [L, R, K].
+    tokens: by kind of vocabulary, [R] token ids, -1 where there is none.
+    """
+
+    passage: np.ndarray
+    position: np.ndarray
+    ids: np.ndarray
+    gates: np.ndarray
+    tokens: dict[str, np.ndarray]
+
+
+class Tally:
+    """The counts of a `CorpusRouting` in the making."""
+
+    def __init__(self, passages: int, layers: int, experts: int, vocabulary: dict[str, int]):
+        shape = (passages, layers, experts)
+        self.tokens = np.zeros(passages, np.int32)
+        self.neighbours = np.zeros(passages, np.int32)
+        self.counts = np.zeros(shape, np.int32)
+        self.first = np.zeros(shape, np.int32)
+        self.gates = np.zeros(shape, np.float32)
+        self.same_first = np.zeros(shape[:2], np.int32)
+        self.shared = np.zeros(shape[:2], np.int32)
+        self.together = np.zeros((layers, experts, experts), np.int64)
+        self.ranked = np.zeros_like(self.together)
+        self.positions = np.zeros((layers, experts, POSITIONS), np.int64)
+        self._words = {kind: _Words(layers, experts, size) for kind, size in vocabulary.items()}
+
+    def add(self, rows: Rows) -> None:
+        """Counts some rows; all rows of one passage must come in one call."""
+        if not len(rows.passage):
+            return
+        self._by_passage(rows)
+        self._neighbours(rows)
+        self._together(rows.ids)
+        self._positions(rows)
+        for kind, words in self._words.items():
+            words.add(rows.tokens[kind], rows.ids)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of vocabulary that are counted."""
+        return tuple(self._words)
+
+    def totals(self) -> dict:
+        """Everything counted, by the names that `CorpusRouting` has for it."""
+        names = (
+            "tokens", "neighbours", "counts", "first", "gates", "same_first", "shared",
+            "together", "ranked", "positions",
+        )  # fmt: skip
+        vocabulary = {kind: words.total() for kind, words in self._words.items()}
+        return {**{name: getattr(self, name) for name in names}, "vocabulary": vocabulary}
+
+    def _by_passage(self, rows: Rows) -> None:
+        touched, owner = np.unique(rows.passage, return_inverse=True)
+        _, layers, experts = self.counts.shape
+        size = (len(touched), layers, experts)
+        self.tokens[touched] += np.bincount(owner).astype(np.int32)
+        place = (owner * layers + np.arange(layers)[:, None]) * experts  # [L, R]
+        filled = rows.ids != EMPTY
+        flat = (place[..., None] + rows.ids)[filled]
+        self.counts[touched] += np.bincount(flat, minlength=np.prod(size)).reshape(size)
+        summed = np.bincount(flat, rows.gates[filled], minlength=np.prod(size))
+        self.gates[touched] += summed.reshape(size)
+        flat = (place + rows.ids[..., 0])[filled[..., 0]]
+        self.first[touched] += np.bincount(flat, minlength=np.prod(size)).reshape(size)
+
+    def _neighbours(self, rows: Rows) -> None:
+        beside = rows.passage[1:] == rows.passage[:-1]
+        beside &= rows.position[1:] == rows.position[:-1] + 1
+        owner = rows.passage[1:][beside]
+        if not len(owner):
+            return
+        before, after = rows.ids[:, :-1][:, beside], rows.ids[:, 1:][:, beside]
+        meet = (before[..., :, None] == after[..., None, :]) & (after[..., None, :] != EMPTY)
+        starts = np.flatnonzero(np.diff(owner, prepend=-1))
+        passages = owner[starts]
+        self.neighbours[passages] += np.diff(starts, append=len(owner)).astype(np.int32)
+        for total, hit in ((self.same_first, meet[..., 0, 0]), (self.shared, meet.any((-1, -2)))):
+            total[passages] += np.add.reduceat(hit, starts, axis=1, dtype=np.int32).T
+
+    def _together(self, ids: np.ndarray) -> None:
+        experts = self.counts.shape[2]
+        chosen = ids.shape[2]
+        pairs = [(a, b) for a in range(chosen) for b in range(a + 1, chosen)]
+        for layer, choice in enumerate(np.where(ids == EMPTY, experts, ids)):
+            counted = np.zeros((2, experts + 1, experts + 1), np.int64)
+            for a, b in pairs:
+                flat = choice[:, a] * (experts + 1) + choice[:, b]
+                found = np.bincount(flat, minlength=counted[0].size).reshape(counted[0].shape)
+                counted[0] += found
+                counted[1] += found if b == a + 1 else 0
+            both = (counted + counted.transpose(0, 2, 1))[:, :experts, :experts]
+            self.together[layer] += both[0]
+            self.ranked[layer] += both[1]
+
+    def _positions(self, rows: Rows) -> None:
+        layers, experts, bins = self.positions.shape
+        where = np.minimum(np.frexp(rows.position)[1], bins - 1)  # bits that the position needs
+        filled = rows.ids != EMPTY
+        place = np.arange(layers)[:, None, None] * experts + rows.ids
+        flat = (place * bins + where[:, None])[filled]
+        self.positions += np.bincount(flat, minlength=self.positions.size).reshape(
+            self.positions.shape
+        )
+
+
+class _Words:
+    """`TokenCounts` in the making: sorted blocks, merged when they have grown alike."""
+
+    def __init__(self, layers: int, experts: int, vocabulary: int):
+        self._shape = (layers, experts, vocabulary)
+        self._tokens = np.zeros(vocabulary, np.int64)
+        self._blocks: list[TokenCounts] = []
+
+    def add(self, tokens: np.ndarray, ids: np.ndarray) -> None:
+        _, experts, vocabulary = self._shape
+        known = tokens >= 0
+        words, where, times = np.unique(tokens[known], return_inverse=True, return_counts=True)
+        self._tokens[words] += times
+        keys, counts = [], []
+        for layer, choice in enumerate(ids[:, known]):
+            filled = choice != EMPTY
+            flat = (choice * len(words) + where[:, None])[filled]
+            found = np.bincount(flat, minlength=experts * len(words))
+            place = np.flatnonzero(found)
+            expert, word = np.divmod(place, max(1, len(words)))
+            keys.append((layer * experts + expert) * vocabulary + words[word])
+            counts.append(found[place])
+        self._push(TokenCounts(vocabulary, np.concatenate(keys), np.concatenate(counts), _NONE))
+
+    def _push(self, block: TokenCounts) -> None:
+        while self._blocks and len(self._blocks[-1].keys) < 2 * len(block.keys):
+            block = self._blocks.pop() + block
+        self._blocks.append(block)
+
+    def total(self) -> TokenCounts:
+        vocabulary = self._shape[2]
+        total = TokenCounts(vocabulary, np.zeros(0, np.int64), np.zeros(0, np.int64), _NONE)
+        for block in reversed(self._blocks):
+            total = total + block
+        return TokenCounts(vocabulary, total.keys, total.counts, self._tokens)
+
+
+_NONE = np.zeros(1, np.int64)
+"""Stands for the totals that blocks do not carry."""
