@@ -14,7 +14,7 @@ def router_probabilities(trace: RoutingTrace, row: int) -> np.ndarray:
     Softmax of the logits; for sigmoid routers the sigmoids divided by their sum, so that rows
     add up to 1 either way. Raises TraceError where the layer's logits are not known.
     """
-    return as_probabilities(_logits(trace, row), trace.router.scoring)
+    return as_probabilities(router_logits(trace, row), trace.router.scoring)
 
 
 def as_probabilities(logits: np.ndarray, scoring: str) -> np.ndarray:
@@ -59,7 +59,7 @@ def choice_margin(trace: RoutingTrace, row: int) -> np.ndarray:
             "This model adds a bias before it chooses, and the trace does not hold the biased "
             "scores, so how close the choice was is not known."
         )
-    scores = trace.scores[row] if trace.scores is not None else _logits(trace, row)
+    scores = trace.scores[row] if trace.scores is not None else router_logits(trace, row)
     chosen = int(layer_sizes(trace)[1][row])
     if chosen >= layer_sizes(trace)[0][row]:
         return np.full(len(scores), np.nan, np.float32)
@@ -78,7 +78,8 @@ def has_logits(trace: RoutingTrace, row: int) -> bool:
     return trace.logits is not None and not np.isnan(trace.logits[row, 0, 0])
 
 
-def _logits(trace: RoutingTrace, row: int) -> np.ndarray:
+def router_logits(trace: RoutingTrace, row: int) -> np.ndarray:
+    """[T, E] raw logits of routed layer `row`; raises TraceError where they are not known."""
     if trace.logits is None:
         raise TraceError(
             "This trace holds the chosen experts but not the router's logits, so only choices "
