@@ -48,7 +48,7 @@ def rerouted_layer(trace: RoutingTrace, row: int, rule: RoutingRule) -> Rerouted
     """
     experts = int(layer_sizes(trace)[0][row])
     logits = router_logits(trace, row)[:, :experts]
-    found = rule.assign(logits, trace.tokens.ids, Weighing.of(trace.router))
+    found = rule.applied(logits, trace.tokens.ids, Weighing.of(trace.router), trace.layers[row])
     own = own_route(trace, row)
     choices, sizes = own.taken.sum(axis=1), found.taken.sum(axis=1)
     chance, low, high = _chance(*_grouped(choices, sizes), experts)

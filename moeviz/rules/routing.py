@@ -27,6 +27,9 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {
 }
 """Name of each algorithm, and the settings that have a say in it."""
 
+LAYER_STRIDE = 100_003
+"""Seeds of neighbouring layers are this far apart."""
+
 
 @dataclass(frozen=True)
 class RoutingRule:
@@ -60,20 +63,25 @@ class RoutingRule:
         return {field: getattr(self, field) for field in ALGORITHMS[self.name]}
 
     def __str__(self) -> str:
-        """The rule in short: "route noisy chosen=2 noise=1 seed=0"."""
-        return " ".join(
-            [f"route {self.name}", *(f"{name}={value:g}" for name, value in self.settings.items())]
-        )
+        """The rule in short: "noisy chosen=2 noise=1 seed=0"."""
+        return " ".join([self.name, *(f"{name}={x:g}" for name, x in self.settings.items())])
 
-    def assign(
-        self, logits: np.ndarray, token_ids: np.ndarray, weighing: Weighing | None = None
+    def applied(
+        self,
+        logits: np.ndarray,
+        token_ids: np.ndarray,
+        weighing: Weighing | None = None,
+        layer: int = 0,
     ) -> Assignment:
         """What the algorithm does with one layer's logits [T, E] and vocabulary ids [T].
 
-        weighing: how the model weighs experts; softmax without more if None. Raises RuleError for
-        settings that do not fit the layer.
+        weighing: how the model weighs experts; softmax without more if None. layer: its number,
+        so that what is drawn differs from layer to layer. Raises RuleError for settings that do
+        not fit the layer.
         """
         settings, weigh = self.settings, {"weighing": weighing or Weighing()}
+        if "seed" in settings:
+            settings["seed"] = self.seed + LAYER_STRIDE * layer
         if self.name == "soft":
             return algorithms.soft_moe(logits)
         if self.name == "hash":
@@ -102,10 +110,9 @@ def rule_from_words(words: str) -> RoutingRule:
     """The rule whose short form is `words`; raises RuleError for words that are none."""
     kinds = {field.name: type(field.default) for field in fields(RoutingRule)}
     try:
-        first, name, *rest = words.split()
+        name, *rest = words.split()
         settings = {key: kinds[key](value) for key, value in (pair.split("=") for pair in rest)}
-        if first == "route":
-            return RoutingRule(name, **settings)
-    except (KeyError, ValueError, TypeError):  # what is no pair, no number, or no setting
-        pass
-    raise RuleError(f'{words!r} is no routing rule; write for example "{RoutingRule()}".')
+        return RoutingRule(name, **settings)
+    except (KeyError, ValueError, TypeError) as error:  # no pair, no number, no such setting
+        example = RoutingRule("expert-choice")
+        raise RuleError(f'{words!r} is no routing rule; write for example "{example}".') from error

@@ -13,6 +13,9 @@ from moeviz.rules.capacity import RuleError
 from moeviz.rules.routing import ALGORITHMS, RoutingRule, rule_from_words
 from moeviz.trace import EMPTY
 
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+settings.load_profile("unhurried")
+
 # exp(ln n) = n: the softmax of a row is the row over its sum.
 TABLE = np.log(np.array([[6, 3, 1, 2], [5, 4, 2, 1], [4, 1, 1, 2], [8, 2, 1, 1]], float))
 IDS = np.array([7, 7, 8, 9])
@@ -227,7 +230,7 @@ def test_renaming_experts_renames_and_nothing_more(table, name, seed):
     order = np.random.default_rng(seed).permutation(table.shape[1])
     rule = rule_for(name, table.shape[1])
     ids = np.arange(len(table))
-    plain, renamed = rule.assign(table, ids), rule.assign(table[:, order], ids)
+    plain, renamed = rule.applied(table, ids), rule.applied(table[:, order], ids)
     assert renamed.weights == pytest.approx(plain.weights[:, order], abs=1e-6)
     assert (renamed.load == plain.load[order]).all()
     assert renamed.dropped == plain.dropped
@@ -237,19 +240,19 @@ def test_renaming_experts_renames_and_nothing_more(table, name, seed):
 def test_a_causal_algorithm_does_not_look_ahead(table, name):
     rule = rule_for(name, table.shape[1])
     ids = np.arange(len(table))
-    whole = rule.assign(table, ids)
+    whole = rule.applied(table, ids)
     if name == "loss-free" or not whole.causal:
         return  # its bias stands for the texts that came before
     other = table.copy()
     other[-1] = other[-1, ::-1] * 3 + 1
-    changed = rule.assign(other, ids)
+    changed = rule.applied(other, ids)
     assert (changed.taken[:-1] == whole.taken[:-1]).all()
 
 
 @given(logits(), st.sampled_from(sorted(ALGORITHMS)))
 def test_every_assignment_adds_up(table, name):
     rule = rule_for(name, table.shape[1])
-    found = rule.assign(table, np.arange(len(table)))
+    found = rule.applied(table, np.arange(len(table)))
     assert found.load.sum() == found.runs
     assert found.weights.shape == table.shape and (found.weights >= 0).all()
     assert (found.taken.sum(axis=1) == (found.ids != EMPTY).sum(axis=1)).all()
@@ -310,7 +313,7 @@ def test_a_rule_can_be_read_back_from_its_words(name, chosen, factor):
 )
 def test_a_setting_that_does_not_fit_is_one_sentence(rule, sentence):
     with pytest.raises(RuleError) as error:
-        rule.assign(TABLE, IDS)
+        rule.applied(TABLE, IDS)
     assert str(error.value) == sentence
 
 
@@ -320,12 +323,19 @@ def test_an_unknown_algorithm_is_named():
     assert str(error.value) == f"Algorithm 'best' is not one of {', '.join(ALGORITHMS)}."
 
 
-@pytest.mark.parametrize("words", ["", "route", "route dense x", "mute 3", "route dense name=a"])
+def test_what_is_drawn_differs_from_layer_to_layer():
+    rule = RoutingRule("random", seed=5)
+    first, again = (rule.applied(TABLE, IDS, layer=1).ids.tolist() for _ in range(2))
+    assert first == again
+    assert any(rule.applied(TABLE, IDS, layer=n).ids.tolist() != first for n in range(2, 5))
+
+
+@pytest.mark.parametrize("words", ["", "best", "dense x", "mute 3", "hash seed=a"])
 def test_words_that_are_no_rule_are_said_to_be_none(words):
     with pytest.raises(RuleError) as error:
         rule_from_words(words)
     assert str(error.value) == (
-        f'{words!r} is no routing rule; write for example "route token-choice chosen=2".'
+        f'{words!r} is no routing rule; write for example "expert-choice factor=1.25".'
     )
 
 
@@ -333,7 +343,7 @@ def test_words_that_are_no_rule_are_said_to_be_none(words):
 def test_ties_and_extremes_break_nothing(table):
     for name in ALGORITHMS:
         try:
-            found = rule_for(name, 4).assign(table, np.arange(6))
+            found = rule_for(name, 4).applied(table, np.arange(6))
         except RuleError as error:
             assert "did not settle" in str(error)
             continue
