@@ -1,4 +1,5 @@
-"""The command line: `moeviz app`, `moeviz trace`, `moeviz doctor`, `moeviz bench`.
+"""The command line: `moeviz app`, `moeviz trace`, `moeviz doctor`, `moeviz facts`,
+`moeviz bench`.
 
 Exit code 0 only on success; what goes wrong is one sentence on standard error.
 """
@@ -62,6 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("name", nargs="?", help="the model, as for --model")
     _add_model_options(doctor)
     doctor.set_defaults(run=_doctor)
+
+    facts = commands.add_parser("facts", help="a model's size from its configuration alone")
+    facts.add_argument("name", nargs="?", default="demo", help="hub id, folder or config.json")
+    facts.add_argument("--revision", help="branch, tag or commit of the hub")
+    facts.add_argument("--all", action="store_true", help="every model of the bundled table")
+    facts.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    facts.set_defaults(run=_facts)
 
     bench = commands.add_parser("bench", help="measure speed side by side with what it is built on")
     bench.add_argument("only", nargs="*", metavar="part", help=f"any of: {', '.join(BENCHES)}")
@@ -176,6 +184,30 @@ def _diagnosis(found) -> str:
     return "\n".join(lines)
 
 
+def _facts(arguments: argparse.Namespace) -> int:
+    from moeviz.rules.facts import as_table
+
+    found = _facts_asked_for(arguments)
+    if arguments.json:
+        print(json.dumps([facts.as_json() for facts in found]))
+    else:
+        print(as_table(found))
+    return 0
+
+
+def _facts_asked_for(arguments: argparse.Namespace) -> list:
+    from moeviz.corpora.models import known_facts
+    from moeviz.rules.facts import from_json
+
+    if arguments.all:
+        return [from_json(values) for values in known_facts().values()]
+    from moeviz.models.facts import config_file_facts, model_facts  # late: torch takes seconds
+
+    if arguments.name.endswith(".json"):
+        return [config_file_facts(_bytes(arguments.name), arguments.name)]
+    return [model_facts(arguments.name, arguments.revision)]
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     from importlib import import_module
 
@@ -244,9 +276,13 @@ def _as_table(report: dict) -> str:
 
 def _read(name: str) -> str:
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return data.decode()
-    except OSError as error:
-        raise MoevizError(f"Cannot read {name}: {error.strerror}.") from error
+        return _bytes(name).decode()
     except UnicodeDecodeError as error:
         raise MoevizError(f"{name} is not UTF-8 text.") from error
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise MoevizError(f"Cannot read {name}: {error.strerror}.") from error

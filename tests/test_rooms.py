@@ -19,7 +19,7 @@ ROOMS = {
     "store": {"trace"},
     "corpora": {"trace"},
     "engines": {"trace", "rules", "models", "corpora"},
-    "charts": {"trace", "corpora", "metrics"},
+    "charts": {"trace", "rules", "corpora", "metrics"},
     "ui": {"trace", "rules", "corpora", "metrics", "store", "charts"},
     "bench": {"trace", "rules", "models", "corpora", "engines", "metrics", "store", "charts"},
     "pages": {"trace", "rules", "corpora", "metrics", "store", "charts", "ui"},
@@ -29,7 +29,7 @@ ROOMS = {
 LATE = {
     "trace": {"store"},  # trace.save() hands itself to the store
     "ui": {"models", "engines"},
-    "cli": {"models", "corpora", "engines", "metrics", "charts", "store", "bench"},
+    "cli": {"models", "rules", "corpora", "engines", "metrics", "charts", "store", "bench"},
 }
 LIBRARIES = {
     # bench times the model room itself, with bare forward passes to compare with.

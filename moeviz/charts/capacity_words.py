@@ -164,10 +164,7 @@ def byte_count(count: float) -> str:
     """Bytes for a person: "950 B", "1.5 MB"; a sentence where they are not known."""
     if not np.isfinite(count):
         return "size not known for this trace"
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
-        if count >= size:
-            return f"{float(f'{count / size:.3g}'):g} {unit}"
-    return f"{int(count)} B"
+    return short_bytes(count)
 
 
 def _signed(value: float) -> str:

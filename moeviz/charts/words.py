@@ -30,14 +30,6 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def short_count(count: int) -> str:
-    """A large number with three digits and its unit: "12.8 M", "46.7 B"."""
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
-        if count >= size:
-            return f"{float(f'{count / size:.3g}'):g} {unit}"
-    return str(count)
-
-
 def visible(text: str) -> str:
     """A token's text with its white space made visible, for labels."""
     signs = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}

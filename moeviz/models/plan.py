@@ -87,7 +87,7 @@ def plan_load(
         if base:
             where, adapter, options["revision"] = base, where, None
         config = AutoConfig.from_pretrained(where, **options)
-    skeleton = _skeleton(config, name, allow_code)
+    skeleton = skeleton_of(config, name, allow_code)
     sites = find_sites(skeleton)
     device = _device(device)
     kind = _dtype(dtype, device, config, skeleton)
@@ -177,7 +177,7 @@ def _file(where: str, name: str, revision: str | None) -> Path | None:
     return Path(found) if found else None
 
 
-def _skeleton(config, name: str, allow_code: bool) -> nn.Module:
+def skeleton_of(config, name: str, allow_code: bool) -> nn.Module:
     """The model without weights, from its configuration alone: on the meta device, in a second."""
     chosen = _model_class(config)
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from moeviz.charts.words import short_count
+from moeviz.rules.words import short_count
 from moeviz.trace import RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.markdown import plain

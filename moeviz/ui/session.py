@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from moeviz.charts.words import model_name, plural, short_count
+from moeviz.charts.words import model_name, plural
+from moeviz.rules.words import short_count
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui.examples import MIXED as FIRST_TEXT
 from moeviz.ui.shelf import shelf

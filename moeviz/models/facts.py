@@ -1,0 +1,185 @@
+"""What a model is made of, from its configuration alone: no weights are fetched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+from transformers import CONFIG_MAPPING
+
+from moeviz.models.errors import ModelError, first_line
+from moeviz.models.plan import plan_load, skeleton_of
+from moeviz.models.sites import Site, expert_count, find_sites
+from moeviz.rules.facts import PARTS, ModelFacts
+
+CHOSEN = re.compile(r"(moe_)?top_?k(_experts)?|(num_)?experts_per_tok(en)?|moe_k|num_selected_experts")
+"""Whole names of the fields that say how many experts a token uses."""
+
+MIXERS = re.compile(r"attn|attention|mixer|mamba|ssm|conv|rotary|retention", re.I)
+FEED_FORWARD = re.compile(r"mlp|feed_forward|ffn|\bff\b|densereludense", re.I)
+SHARED = re.compile(r"shared", re.I)
+
+
+def model_facts(name: str, revision: str | None = None, allow_code: bool = False) -> ModelFacts:
+    """The facts on a hub id, a local folder or "demo"; reads its configuration only.
+
+    Raises ModelError where the name leads nowhere, NotRouted for a model that is no MoE.
+    """
+    plan = plan_load(name, "cpu", "float32", revision, allow_code)
+    return facts_of(plan.skeleton, name, plan.config.model_type)
+
+
+def config_facts(config: Mapping, name: str = "") -> ModelFacts:
+    """The facts on the values of a config.json; code that a model brings is never run.
+
+    Raises ModelError for values that are no configuration of transformers, NotRouted for a model
+    that is no MoE.
+    """
+    kind = config.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"model_type {kind!r} is not known to the installed transformers; "
+            "a config.json must name one that is, for example \"olmoe\"."
+        )
+    values = {key: value for key, value in config.items() if key not in ("model_type", "auto_map")}
+    try:
+        built = CONFIG_MAPPING[kind](**values)
+    except Exception as error:  # each configuration class checks its values in its own way
+        raise ModelError(f"This is no valid configuration of {kind}: {first_line(error)}") from error
+    name = name or str(config.get("_name_or_path") or kind)
+    return facts_of(skeleton_of(built, name, allow_code=False), name, kind)
+
+
+def config_file_facts(data: bytes, name: str = "") -> ModelFacts:
+    """The facts on a config.json, as its bytes; raises ModelError like `config_facts`."""
+    try:
+        config = json.loads(data)
+    except ValueError as error:
+        raise ModelError(f"This file is not JSON: {first_line(error)}") from error
+    if not isinstance(config, dict):
+        raise ModelError("A config.json holds one JSON object with the model's settings.")
+    return config_facts(config, name)
+
+
+def facts_of(network: nn.Module, name: str, model_type: str) -> ModelFacts:
+    """The facts on a network, with or without weights in it."""
+    sites = find_sites(network)
+    experts = [expert_count(site) or 1 for site in sites]
+    chosen = [chosen_count(site, model_type) for site in sites]
+    routed = [_expert_parameters(site) for site in sites]
+    parts = _parts(network, sites)
+    embedding = network.get_input_embeddings()
+    return ModelFacts(
+        name=name,
+        model_type=model_type,
+        parts=parts,
+        active_experts=round(
+            sum(p * k / e for p, k, e in zip(routed, chosen, experts, strict=True))
+        ),
+        layers=_layers(network),
+        routed_layers=len(sites),
+        experts=max(experts),
+        chosen=max(chosen),
+        even=len(set(zip(experts, chosen, strict=True))) == 1,
+        groups=_groups(sites[0]),
+        kv_values=_cached_values(network),
+        lookups=_lookups(network, embedding),
+    )
+
+
+def chosen_count(site: Site, model_type: str) -> int:
+    """K of a routed layer: what its own modules say, else their configuration, else what a tiny
+    model of the type really did; raises ModelError where none of them tells."""
+    modules = [module for module in (site.router, site.block, site.experts) if module is not None]
+    for holder in [*modules, *(m.config for m in modules if hasattr(m, "config"))]:
+        for name, value in vars(holder).items():
+            if CHOSEN.fullmatch(name) and isinstance(value, int) and value > 0:
+                return value
+    return _chosen_by_trial(model_type)
+
+
+def _chosen_by_trial(model_type: str) -> int:
+    from moeviz.models import zoo  # late: only router types that name no K need it
+    from moeviz.models.load import adopt
+
+    tried = adopt(zoo.tiny_model(model_type), None, name=model_type)
+    return max(router.chosen for router in tried.routers.values())
+
+
+def _expert_parameters(site: Site) -> int:
+    """Parameters of the routed experts of one layer."""
+    return sum(p.numel() for p in _expert_weights(site))
+
+
+def _expert_weights(site: Site) -> list[nn.Parameter]:
+    if site.kind == "sorted":  # the gate sorts; the experts' stacked weights lie beside it
+        return [p for p in site.block.parameters() if p.dim() == 3]
+    if site.kind == "product-key":
+        return [*site.experts.down_embed.parameters(), *site.experts.up_embed.parameters()]
+    return list(site.experts.parameters())
+
+
+def _parts(network: nn.Module, sites: tuple[Site, ...]) -> dict[str, int]:
+    routed = {id(p) for site in sites for p in _expert_weights(site)}
+    routers = {id(p) for s in sites if s.router is not None for p in s.router.parameters()}
+    embeddings = {id(p) for p in network.get_input_embeddings().parameters()}
+    head = network.get_output_embeddings() if hasattr(network, "get_output_embeddings") else None
+    heads = {id(p) for p in head.parameters()} - embeddings if head is not None else set()
+    known = ((routed, "routed experts"), (routers, "router"), (embeddings, "embeddings"),
+             (heads, "output head"))  # fmt: skip
+    parts: Counter[str] = Counter(dict.fromkeys(PARTS, 0))
+    for name, parameter in network.named_parameters():
+        part = next((part for ids, part in known if id(parameter) in ids), None)
+        parts[part or _part_by_name(name)] += parameter.numel()
+    return dict(parts)
+
+
+def _part_by_name(name: str) -> str:
+    if SHARED.search(name) and not name.startswith("shared."):
+        return "shared experts"
+    if "norm" in name.rpartition(".")[0].rpartition(".")[2]:
+        return "other"
+    if MIXERS.search(name):
+        return "attention"
+    return "dense feed-forward" if FEED_FORWARD.search(name) else "other"
+
+
+def _layers(network: nn.Module) -> int:
+    """Layers of all stacks: what lies in the longest list of each."""
+    config = network.config.get_text_config()
+    count = getattr(config, "num_hidden_layers", None) or 0
+    return count + (getattr(config, "num_decoder_layers", None) or 0)
+
+
+def _groups(site: Site) -> int:
+    for holder in (site.router, site.block):
+        for name in ("num_group", "n_group", "num_expert_group", "n_groups"):
+            value = getattr(holder, name, None)
+            if isinstance(value, int) and value > 1:
+                return value
+    return 0
+
+
+def _cached_values(network: nn.Module) -> int | None:
+    """Values kept for one token: the widths of all key and value projections, or of the latents
+    that multi-head latent attention keeps instead."""
+    latents = [m for n, m in network.named_modules() if n.endswith(".kv_a_proj_with_mqa")]
+    if latents:
+        return sum(m.out_features for m in latents)
+    pairs = re.compile(r"\.(k_proj|v_proj)$")
+    widths = [m.out_features for n, m in network.named_modules()
+              if pairs.search(n) and hasattr(m, "out_features")]  # fmt: skip
+    return sum(widths) or None
+
+
+def _lookups(network: nn.Module, embedding: nn.Module) -> int:
+    """Parameters of the input embedding, 0 where the output head is the same matrix."""
+    head = network.get_output_embeddings() if hasattr(network, "get_output_embeddings") else None
+    tied = getattr(network.config.get_text_config(), "tie_word_embeddings", False)
+    if tied or (head is not None and head.weight is embedding.weight):
+        return 0
+    return embedding.weight.numel()
