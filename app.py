@@ -11,6 +11,7 @@ st.navigation(
     [
         st.Page("pages/explore.py", title="Explore", url_path="explore", default=True),
         st.Page("pages/capacity.py", title="Capacity", url_path="capacity"),
+        st.Page("pages/models.py", title="Models", url_path="models"),
     ],
     position="top",
 ).run()

@@ -109,3 +109,22 @@ def test_each_command_has_help(command):
     )  # fmt: skip
     assert done.returncode == 0
     assert done.stdout.startswith("usage: moeviz")
+
+
+def test_facts_of_a_folder_a_file_and_the_table(folder, capsys):
+    from moeviz.models.facts import model_facts
+
+    facts = json.loads(json.dumps(model_facts(folder).as_json()))
+    assert main(["facts", folder, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [facts]
+    assert main(["facts", f"{folder}/config.json"]) == 0
+    assert "top-2 of 8 in 3 of 3 layers" in capsys.readouterr().out
+    assert main(["facts", "--all"]) == 0
+    assert "Mixtral 8x7B (mixtral)\n  parameters          46.7 B" in capsys.readouterr().out
+
+
+def test_facts_of_a_file_that_is_not_there(capsys):
+    assert main(["facts", "/no/config.json"]) == 1
+    assert capsys.readouterr().err == (
+        "moeviz: Cannot read /no/config.json: No such file or directory.\n"
+    )

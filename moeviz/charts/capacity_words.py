@@ -10,6 +10,7 @@ from moeviz.charts.words import percent, plural
 from moeviz.metrics.compare import Comparison
 from moeviz.metrics.overflow import Overflow, OverflowChance
 from moeviz.metrics.parallel import ParallelLoad
+from moeviz.rules.words import short_bytes
 from moeviz.trace import RoutingTrace
 
 if TYPE_CHECKING:

@@ -1,5 +1,7 @@
 """Known MoE models: configurations of open ones with what was published of them, and what was
-reported of closed ones. The facts are computed from the configurations, see `moeviz.models.facts`."""
+reported of closed ones.
+
+Their facts follow from the configurations (moeviz/models/facts.py)."""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 FACTS = _HERE / "known_model_facts.json"
+DEMO = "MoEViz demo model"
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,17 @@ class ReportedModel:
 
 @cache
 def known_models() -> tuple[KnownModel, ...]:
-    """Open models, oldest family first."""
-    return tuple(
+    """Open models, oldest family first, and MoEViz's own."""
+    listed = (
         KnownModel(m["name"], m["id"], m["config"], **m["published"], note=m["note"])
         for m in _read()["computed"]
     )
+    return (*listed, _demo())
+
+
+def _demo() -> KnownModel:
+    config = json.loads((_HERE.parent / "demo_model" / "config.json").read_text("utf-8"))
+    return KnownModel(DEMO, "demo", config, None, None, "its model card", "")
 
 
 @cache
@@ -69,7 +78,9 @@ def known_facts() -> dict[str, dict]:
 def always_on() -> tuple[float, float]:
     """The smallest and the largest share of parameters that every token uses, among them."""
     shares = []
-    for facts in known_facts().values():
+    for name, facts in known_facts().items():
+        if name == DEMO:
+            continue  # tiny: half of it is embeddings
         total = sum(facts["parts"].values())
         shares.append(1 - facts["parts"]["routed experts"] / total)
     return min(shares), max(shares)

@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import nn
 from transformers import CONFIG_MAPPING
@@ -16,7 +15,9 @@ from moeviz.models.plan import plan_load, skeleton_of
 from moeviz.models.sites import Site, expert_count, find_sites
 from moeviz.rules.facts import PARTS, ModelFacts
 
-CHOSEN = re.compile(r"(moe_)?top_?k(_experts)?|(num_)?experts_per_tok(en)?|moe_k|num_selected_experts")
+CHOSEN = re.compile(
+    r"(moe_)?top_?k(_experts)?|(num_)?experts_per_tok(en)?|moe_k|num_selected_experts"
+)
 """Whole names of the fields that say how many experts a token uses."""
 
 MIXERS = re.compile(r"attn|attention|mixer|mamba|ssm|conv|rotary|retention", re.I)
@@ -43,13 +44,15 @@ def config_facts(config: Mapping, name: str = "") -> ModelFacts:
     if kind not in CONFIG_MAPPING:
         raise ModelError(
             f"model_type {kind!r} is not known to the installed transformers; "
-            "a config.json must name one that is, for example \"olmoe\"."
+            'a config.json must name one that is, for example "olmoe".'
         )
     values = {key: value for key, value in config.items() if key not in ("model_type", "auto_map")}
     try:
         built = CONFIG_MAPPING[kind](**values)
     except Exception as error:  # each configuration class checks its values in its own way
-        raise ModelError(f"This is no valid configuration of {kind}: {first_line(error)}") from error
+        raise ModelError(
+            f"This is no valid configuration of {kind}: {first_line(error)}"
+        ) from error
     name = name or str(config.get("_name_or_path") or kind)
     return facts_of(skeleton_of(built, name, allow_code=False), name, kind)
 

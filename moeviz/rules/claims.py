@@ -118,10 +118,11 @@ def _share(claim: Claim, usual: tuple[float, float]) -> list[Finding]:
                 "experts counted twice?",
             )
         ]
-    share = max(parts.always, 0) / claim.total
+    always = max(parts.always, 0)
+    share = always / claim.total
     words = (
-        f"The numbers imply {short_count(parts.routed)} in experts and {short_count(max(parts.always, 0))}"
-        f" ({share:.1%}) that every token uses: attention, embeddings, shared experts."
+        f"The numbers imply {short_count(parts.routed)} in experts and {short_count(always)} "
+        f"({share:.1%}) that every token uses: attention, embeddings, shared experts."
     )
     low, high = usual
     if low <= share <= high:

@@ -10,7 +10,6 @@ from moeviz.charts.words import (
     model_sentence,
     percent,
     plural,
-    short_count,
     visible,
 )
 from moeviz.metrics.load import LoadChance, expert_load
@@ -55,14 +54,6 @@ def test_the_model_in_a_sentence(tiny_trace):
 def test_folders_are_named_by_their_last_part():
     assert model_name("/home/me/models/tiny") == "tiny"
     assert model_name("org/model") == "org/model"
-
-
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [(950, "950"), (12_845_312, "12.8 M"), (46_700_000_000, "46.7 B"), (1e12, "1 T")],
-)
-def test_parameters(count, words):
-    assert short_count(count) == words
 
 
 def test_losses():

@@ -148,7 +148,8 @@ function bars(own, box, y) {
   const { meta } = own.picture;
   const n = meta.x.labels.length, step = (box.right - box.left) / n;
   const wide = Math.min(56, step > 9 ? step * 0.74 : Math.max(1, step - 1));
-  const every = [1, 2, 4, 5, 8, 10, 16, 20, 32, 64].find((k) => k * step >= (meta.x.labels.at(-1).length > 3 ? 42 : 22)) ?? 64;
+  const room = Math.max(22, 6 + 6.4 * Math.max(...meta.x.labels.map((label) => label.length)));
+  const every = [1, 2, 4, 5, 8, 10, 16, 20, 32, 64].find((k) => k * step >= room) ?? 64;
   const marks = [];
   own.xOf = (i) => box.left + (i + 0.5) * step;
   own.indexAt = (x) => Math.min(n - 1, Math.max(0, Math.floor((x - box.left) / step)));
