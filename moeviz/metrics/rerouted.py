@@ -13,6 +13,7 @@ import numpy as np
 from moeviz.metrics.load import DRAWS, layer_sizes
 from moeviz.metrics.router import router_logits
 from moeviz.rules.assignment import Assignment, Weighing, assigned
+from moeviz.rules.balancing import at_bias
 from moeviz.rules.routing import RoutingRule
 from moeviz.trace import RoutingTrace
 
@@ -41,14 +42,21 @@ def own_route(trace: RoutingTrace, row: int) -> Assignment:
     return assigned(trace.experts[row], trace.gates[row], int(layer_sizes(trace)[0][row]))
 
 
-def rerouted_layer(trace: RoutingTrace, row: int, rule: RoutingRule) -> Rerouted:
+def rerouted_layer(
+    trace: RoutingTrace, row: int, rule: RoutingRule, bias: np.ndarray | None = None
+) -> Rerouted:
     """Routed layer `row` of `trace` under `rule`.
 
+    bias: [E], one step of loss-free balancing, to take the place of its last.
     Raises TraceError where the layer's logits are not known, RuleError where the rule does not fit.
     """
     experts = int(layer_sizes(trace)[0][row])
     logits = router_logits(trace, row)[:, :experts]
-    found = rule.applied(logits, trace.tokens.ids, Weighing.of(trace.router), trace.layers[row])
+    weighing = Weighing.of(trace.router)
+    if bias is None:
+        found = rule.applied(logits, trace.tokens.ids, weighing, trace.layers[row])
+    else:
+        found = at_bias(logits, rule.chosen, bias, weighing)
     own = own_route(trace, row)
     choices, sizes = own.taken.sum(axis=1), found.taken.sum(axis=1)
     chance, low, high = _chance(*_grouped(choices, sizes), experts)

@@ -104,6 +104,13 @@ def expert_count(site: Site) -> int | None:
     return site.count
 
 
+def expert_parameters(site: Site) -> int | None:
+    """Parameters of one expert of `site`; None where experts do not hold weights of their own."""
+    if site.kind in ("sorted", "product-key") or not site.count:
+        return None
+    return sum(weight.numel() for weight in site.experts.parameters()) // site.count
+
+
 def expert_children(experts: nn.Module) -> list[nn.Module]:
     """The children that are experts: those with weights (a dropout may sit among them)."""
     return [child for child in experts.children() if any(True for _ in child.parameters())]

@@ -78,7 +78,7 @@ def toolbar(trace: RoutingTrace, view: View, rule: CapacityRule) -> None:
     state["convention"], state["priority"] = rule.convention, rule.priority
     state["grouping"] = "windows" if rule.group else "all"
     with st.container(horizontal=True, key="toolbar", gap="medium"):
-        _layers(trace, view)
+        layer_choice(trace, view)
         for name, label, choices in (
             ("convention", "Capacity counted as in", words.CONVENTIONS),
             ("priority", "Served first", words.PRIORITIES),
@@ -94,7 +94,8 @@ def toolbar(trace: RoutingTrace, view: View, rule: CapacityRule) -> None:
             _count("places", "Tokens an expert", rule.absolute, "absolute")
 
 
-def _layers(trace: RoutingTrace, view: View) -> None:
+def layer_choice(trace: RoutingTrace, view: View) -> None:
+    """Every routed layer as a button, or as a slider where there are many."""
     labels, state = layer_labels(trace), st.session_state
     state["layer"] = labels[view.row]
 

@@ -52,6 +52,7 @@ def dial(facts: dict, key: str, on_turn: Callable[[], None]) -> None:
 
     facts: name, value, low, high, step, formula (a line below), off (words instead of a value when
     it cannot be turned, else ""), and answers: the `sent` of the last turn that this responds to.
+    Also marks (values named below the slider) and digits (of the value), where 0.25 to 4 is not it.
     """
     _DIAL(data=facts, key=key, on_turn_change=on_turn)
 

@@ -22,7 +22,8 @@ function newDial(root) {
 
 export default function (component) {
   const own = instanceOf(component, newDial);
-  const { value, low, high, step, name, off, formula, answers } = component.data;
+  const { value, low, high, step, name, off, formula, answers, marks } = component.data;
+  own.places = component.data.digits ?? 2;
   own.name.textContent = name;
   own.formula.textContent = formula;
   own.input.disabled = Boolean(off);
@@ -33,7 +34,7 @@ export default function (component) {
     show(own, value, off);
     send(own);
   }
-  refill(own.ends, [low, 1, 2, 3, high].map((v) => endAt(v, (v - low) / (high - low))));
+  refill(own.ends, (marks ?? [low, 1, 2, 3, high]).map((v) => endAt(v, (v - low) / (high - low))));
   own.root.dataset.value = value;
   return () => forget(own);
 }
@@ -45,7 +46,7 @@ function endAt(v, share) {
 }
 
 function show(own, value, off) {
-  own.out.textContent = off || value.toFixed(2);
+  own.out.textContent = off || value.toFixed(own.places);
   own.out.classList.toggle("off", Boolean(off));
   const share = (value - own.input.min) / (own.input.max - own.input.min);
   own.input.style.setProperty("--done", `calc(10px + ${share} * (100% - 20px))`); // thumb is 20px

@@ -66,7 +66,7 @@ function write(own) {
   own.facts.hidden = !meta.facts;
   own.read.textContent = meta.read;
   own.view.setAttribute("aria-label", `${meta.title}: ${meta.rows.labels.length} rows of ${meta.columns} experts. Arrow keys move, Enter picks.`);
-  const marks = own.picture.experts && el("span", "chosen", "chosen");
+  const marks = own.picture.experts && el("span", "chosen", meta.marks ?? "chosen");
   const band = meta.bars && el("span", "band", "chance");
   refill(own.foot, [scaleBar(own.colours, meta.cell.name, meta.ends), marks, band]);
   refill(own.sheets, sheetsOf(own));
@@ -221,17 +221,18 @@ function drawRow(own, ctx, r, left) {
 
 function drawChoices(own, ctx, r, left) {
   const { g, picture } = own;
-  const K = picture.meta.chosen;
+  const ids = picture.own ?? picture.experts;
+  const K = picture.own ? picture.meta.own : picture.meta.chosen;
   const middle = r * g.rowHeight + (g.rowHeight - 1) / 2;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
   ctx.font = `600 11px ${g.font}`;
   for (let s = r * K; s < (r + 1) * K; s++) {
-    const e = picture.experts[s];
+    const e = ids[s];
     if (e < 0) continue;
     const x = (xOf(g, e, left) + xOf(g, e + 1, left) - 1) / 2;
     ctx.fillStyle = own.inks[placeOf(own, r, e)] ?? own.theme.text;
-    if (g.cell >= 27) ctx.fillText(gateText(picture.gates[s]), x, middle + 0.5);
+    if (g.cell >= 27 && !picture.own) ctx.fillText(gateText(picture.gates[s]), x, middle + 0.5);
     else dot(ctx, x, middle, Math.max(1.4, Math.min(3.4, g.cell / 5)));
   }
 }
@@ -317,7 +318,7 @@ function drawBars(own, ctx, left) {
   const { g, picture, sel, theme } = own;
   const { low, high } = picture.meta.bars;
   const base = g.head - 24, tall = base - 16;
-  const top = Math.max(high, ...picture.bars.filter(Number.isFinite));
+  const top = picture.meta.bars.top ?? Math.max(high, ...picture.bars.filter(Number.isFinite));
   const y = (share) => base - (share / top) * tall;
   ctx.fillStyle = theme.text;
   ctx.globalAlpha = 0.14;
@@ -489,10 +490,12 @@ const partWords = ({ part, whole }, i) => `${part[i].toLocaleString("en")} of ${
 function choiceWords(own, row, column) {
   const { meta, experts, gates } = own.picture;
   if (!experts) return [];
+  const mine = own.picture.own?.subarray(row * meta.own, (row + 1) * meta.own).includes(column);
+  const also = own.picture.own ? [[mine ? meta.marks : `not ${meta.marks}`, "soft"]] : [];
   for (let k = 0; k < meta.chosen; k++) {
-    if (experts[row * meta.chosen + k] === column) return [[`choice ${k + 1}, gate ${digits(gates[row * meta.chosen + k])}`, ""]];
+    if (experts[row * meta.chosen + k] === column) return [[`choice ${k + 1}, gate ${digits(gates[row * meta.chosen + k])}`, ""], ...also];
   }
-  return [["not chosen", "soft"]];
+  return [["not chosen", "soft"], ...also];
 }
 
 function listenToMini(own) {

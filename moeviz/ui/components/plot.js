@@ -88,7 +88,7 @@ function table(own) {
 function curveTable(own) {
   const { meta, xs, values, low, high } = own.picture;
   const L = meta.lines.length;
-  const rows = [...xs].map((x, i) => [x.toFixed(2), ...meta.lines.map((_, l) => percentText(values[i * L + l])), `${percentText(low[i])} to ${percentText(high[i])}`]);
+  const rows = [...xs].map((x, i) => [x.toFixed(meta.x.digits ?? 2), ...meta.lines.map((_, l) => say(own, meta.y, values[i * L + l])), `${say(own, meta.y, low[i])} to ${say(own, meta.y, high[i])}`]);
   return { head: [meta.x.name, ...meta.lines, "Chance"], rows };
 }
 
@@ -191,7 +191,7 @@ function curves(own, box, y) {
   const marks = [svg("path", { d: `${up}${back}Z`, class: "chance" })];
   meta.lines.forEach((_, l) => l !== meta.strong && marks.push(svg("path", { d: line(l), class: "faint" })));
   marks.push(svg("path", { d: line(meta.strong), class: "strong", stroke: own.inks.lost }));
-  for (const f of [0.25, 1, 2, 3, 4]) marks.push(svg("text", { x: x(f), y: box.bottom + 16, class: "tick mid" }, String(f)));
+  for (const f of meta.x.ticks ?? [0.25, 1, 2, 3, 4]) marks.push(svg("text", { x: x(f), y: box.bottom + 16, class: "tick mid" }, String(f)));
   marks.push(...pointer(own, box, x, y));
   if (own.at !== null) marks.push(svg("circle", { cx: own.xOf(own.at), cy: y(values[own.at * L + meta.strong]), r: 4, fill: own.inks.lost }));
   return marks;
@@ -203,7 +203,8 @@ function pointer(own, box, x, y) {
   const marks = [];
   if (upright) {
     marks.push(svg("line", { x1: x(upright.at), x2: x(upright.at), y1: box.top - 4, y2: box.bottom, class: "limit" }));
-    marks.push(svg("text", { x: x(upright.at) + 6, y: box.top + 7, class: "note" }, upright.name));
+    const right = x(upright.at) > box.right - 60;
+    marks.push(svg("text", { x: x(upright.at) + (right ? -6 : 6), y: box.top + 7, class: right ? "note end" : "note" }, upright.name));
   }
   if (Number.isFinite(dot?.at) && dot.at <= own.picture.meta.x.high) {
     marks.push(svg("circle", { cx: x(dot.at), cy: y(0), r: 4.5, fill: own.inks.lost, class: "dot" }));
@@ -236,6 +237,7 @@ function take(own, i) {
   if (meta.x.pick === "expert") choose(own.component, { expert: bus.pick.expert === i ? null : i });
   if (meta.x.pick === "row") choose(own.component, { row: i });
   if (meta.x.pick === "factor") choose(own.component, { factor: Math.round(xs[i] * 100) / 100 });
+  if (meta.x.pick === "moment") choose(own.component, { moment: xs[i] });
 }
 
 function point(own, i, aloud = false) {
@@ -263,8 +265,8 @@ function words(own, i) {
 function curveWords(own, i) {
   const { meta, xs, values, low, high } = own.picture;
   const L = meta.lines.length;
-  const near = meta.lines.map((name, l) => [name, percentText(values[i * L + l])]);
+  const near = meta.lines.map((name, l) => [name, say(own, meta.y, values[i * L + l])]);
   const rows = L <= 12 ? near : [near[meta.strong]];
-  rows.push([meta.band.name, `${percentText(low[i])} to ${percentText(high[i])}`]);
-  return { lines: [[`${meta.x.name} ${xs[i].toFixed(2)}`, "title"], [`${meta.y.name}`, "soft"]], rows };
+  rows.push([meta.band.name, `${say(own, meta.y, low[i])} to ${say(own, meta.y, high[i])}`]);
+  return { lines: [[`${meta.x.name} ${xs[i].toFixed(meta.x.digits ?? 2)}`, "title"], [`${meta.y.name}`, "soft"]], rows };
 }
