@@ -20,6 +20,7 @@ _HOMES = {
     "trace_text": "moeviz.models",
     "generate": "moeviz.models.generate",
     "CapacityRule": "moeviz.rules.capacity",
+    "parse_rule": "moeviz.rules.reading",
     "overflow": "moeviz.metrics.overflow",
     "balance": "moeviz.metrics.balance",
     "open_trace": "moeviz.store.files",

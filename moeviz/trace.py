@@ -340,6 +340,15 @@ def _check_choices(trace: RoutingTrace) -> None:
         raise TraceError("A token chose the same expert twice in one layer.")
 
 
+def layer_names(layers: Sequence[int]) -> list[str]:
+    """A name for each routed layer: its number, with a, b, ... where a layer routes twice."""
+    layers = list(layers)
+    return [
+        f"{layer}{'abcdefgh'[layers[:row].count(layer)] if layers.count(layer) > 1 else ''}"
+        for row, layer in enumerate(layers)
+    ]
+
+
 def spoken(layers: tuple[int, ...]) -> str:
     """The layers as a person would say them: "0 to 15", or "1, 3 and 5"."""
     unique = sorted(set(layers))

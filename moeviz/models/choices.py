@@ -46,7 +46,7 @@ class Choice:
 def read_choice(site: Site, call: Call) -> Choice:
     """The `Choice` in `call`; raises CaptureError when the tensors do not have the form known."""
     ids, gates = chosen_slots(site, call)
-    logits = _logits(site, call, rows=len(ids), gates=gates)
+    logits = router_logits(site, call, rows=len(ids), gates=gates)
     if logits is not None:
         ids = _without_skips(site, ids, gates, logits.shape[-1])
     return Choice(ids, gates, logits, _scores(call.selection, ids, logits))
@@ -89,8 +89,9 @@ def _one_hot(site: Site, call: Call) -> tuple[Tensor, Tensor]:
 
 
 def _scored(site: Site, call: Call) -> tuple[Tensor, Tensor]:
-    gates = call.router_output[0]
-    gates, ids = gates.topk(site.router.top_k, dim=-1)
+    table = call.router_output[0]
+    used = int((table != 0).sum(-1).max())  # a rule may have raised K
+    gates, ids = table.topk(max(site.router.top_k, used), dim=-1)
     return ids, gates
 
 
@@ -134,7 +135,7 @@ def _argument(site: Site, call: Call, place: int) -> Tensor:
     return call.kwargs[name]
 
 
-def _logits(site: Site, call: Call, rows: int, gates: Tensor) -> Tensor | None:
+def router_logits(site: Site, call: Call, rows: int, gates: Tensor) -> Tensor | None:
     """[T, E] router logits: of the router's output the tensor that has a column per expert.
 
     Chosen by shape, since its place in the tuple differs between architectures and releases: the

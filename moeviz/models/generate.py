@@ -12,10 +12,12 @@ from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from moeviz.models.choices import Choice
+from moeviz.models.enforce import AnyRule, Enforced, in_plain_words
 from moeviz.models.inputs import TextError, encode, pieces
 from moeviz.models.load import LoadedModel
 from moeviz.models.run import assemble, next_token_loss
 from moeviz.models.tape import run_once
+from moeviz.rules.interventions import Rule, as_rule
 from moeviz.trace import RoutingTrace, Tokens
 
 
@@ -44,30 +46,33 @@ def generate(
     top_p: float = 1.0,
     seed: int = 0,
     logits: bool = True,
+    rule: AnyRule = None,
 ) -> Iterator[Step]:
     """Steps of a continuation of `prompt`, one a token; the last carries the whole trace.
 
     temperature: 0 takes the likeliest token. top_p: sample among the likeliest tokens that
-    together have this probability. seed: of the sampling. The model is free for others between
-    steps; close the iterator to stop early. The last token is read by one more forward pass, so
-    that it too has a routing.
+    together have this probability. seed: of the sampling. rule: in force in every forward pass, as
+    for `trace_text`; one that looks at many tokens at once sees those of one pass. The model is
+    free for others between steps; close the iterator to stop early. The last token is read by one
+    more forward pass, so that it too has a routing.
 
     Raises TextError for a prompt that is empty or leaves no room, and for settings out of range.
     """
     _check(model, max_new_tokens, temperature, top_p)
     tokens = encode(model.tokenizer, prompt)
     _check_room(model, len(tokens), max_new_tokens)
-    return _steps(model, tokens, max_new_tokens, _chooser(temperature, top_p, seed), logits)
+    choose = _chooser(temperature, top_p, seed)
+    return _steps(model, tokens, max_new_tokens, choose, logits, as_rule(rule))
 
 
 def _steps(
-    model: LoadedModel, prompt: Tokens, most: int, choose, with_logits: bool
+    model: LoadedModel, prompt: Tokens, most: int, choose, with_logits: bool, rule: Rule | None
 ) -> Iterator[Step]:
     writer = _Writer(model, prompt)
     stops = _stop_ids(model)
     fed, cache, heard, loss = writer.ids[:], None, [], []
     for number in range(most):
-        predicted, cache, step = _forward(model, fed, cache)
+        predicted, cache, step = _forward(model, fed, cache, rule, len(writer.ids) - len(fed))
         token, probability = choose(predicted[-1].float())
         heard.append(step)
         loss.append(next_token_loss(predicted, np.array([*fed[1:], token])))
@@ -76,17 +81,25 @@ def _steps(
         if token in stops or number == most - 1:
             break
         yield Step(number, token, writer.text, probability)
-    _, _, step = _forward(model, fed, cache)
+    _, _, step = _forward(model, fed, cache, rule, len(writer.ids) - 1)
     heard.append(step)
     loss.append(np.array([np.nan], np.float32))
     trace = assemble(
-        model, writer.tokens(), _joined(heard), "decoder", with_logits, np.concatenate(loss)
+        model,
+        writer.tokens(),
+        _joined(heard),
+        "decoder",
+        with_logits,
+        np.concatenate(loss),
+        rule=rule,
     )
     yield Step(number, token, writer.text, probability, finished=True, trace=trace)
 
 
-def _forward(model: LoadedModel, ids: list[int], cache) -> tuple:
+def _forward(model: LoadedModel, ids: list[int], cache, rule: Rule | None, first: int) -> tuple:
     """(logits [R, V], cache, choices) of one forward pass over `ids` that continues `cache`.
+
+    first: place of the first of `ids` in the whole text.
 
     Without a mask: every token counts, and some models take none that is longer than `ids`.
     """
@@ -96,8 +109,10 @@ def _forward(model: LoadedModel, ids: list[int], cache) -> tuple:
         "use_cache": True,
         "past_key_values": cache,
     }
-    with model.lock:
-        output, step = run_once(model.network, model.sites, inputs, model.spied)
+    sites = [site for site in model.sites if site.stack == "decoder"]
+    force = Enforced(sites, model.traits, rule, first, ids)
+    with model.lock, in_plain_words(rule):
+        output, step = run_once(model.network, model.sites, inputs, model.spied, force)
     return output.logits[0], output.past_key_values, step
 
 

@@ -12,13 +12,19 @@ import torch
 from torch import Tensor
 
 from moeviz.models.choices import CaptureError, Choice
-from moeviz.models.enforce import Enforced
+from moeviz.models.enforce import (
+    AnyRule,
+    Enforced,
+    in_plain_words,
+    layer_sizes,
+    spec_under,
+)
 from moeviz.models.inputs import TextError, cut, encode, model_inputs, pieces
 from moeviz.models.load import LoadedModel
 from moeviz.models.probe import SiteTraits
 from moeviz.models.sites import Site
 from moeviz.models.tape import run_once
-from moeviz.rules.capacity import CapacityRule
+from moeviz.rules.interventions import Rule, as_rule, check_rule
 from moeviz.trace import EMPTY, Provenance, RouterSpec, RoutingTrace, Tokens
 
 LOSS_ROWS = 1024
@@ -28,7 +34,7 @@ LOSS_ROWS = 1024
 def trace_text(
     model: LoadedModel,
     text: str,
-    rule: CapacityRule | None = None,
+    rule: AnyRule = None,
     logits: bool = True,
     add_special_tokens: bool = True,
     truncate: bool = False,
@@ -36,7 +42,8 @@ def trace_text(
 ) -> RoutingTrace:
     """What `model` does with `text`: one forward pass, its routing read at every layer.
 
-    rule: a capacity enforced inside the forward pass; what it drops is an empty slot of the trace.
+    rule: in force inside the forward pass, a CapacityRule or any of moeviz.rules.interventions;
+    the trace is of the changed run, and what the rule drops is an empty slot in it.
     logits: keep the router logits [L, T, E] too. add_special_tokens: as the tokenizer does it.
     truncate: cut a text that is longer than the model takes, and say so in `source.notes`.
     stack: "encoder" or "decoder" of an encoder–decoder; the encoder where it is routed.
@@ -65,7 +72,7 @@ def trace_text(
 def trace_tokens(
     model: LoadedModel,
     tokens: Tokens,
-    rule: CapacityRule | None = None,
+    rule: AnyRule = None,
     logits: bool = True,
     notes: Sequence[str] = (),
     stack: str = "",
@@ -79,8 +86,12 @@ def trace_tokens(
         )
     inputs = model_inputs(model.network, tokens.ids)
     sites = [site for site in model.sites if site.stack == stack]
-    with model.lock, Enforced(sites, model.traits, rule):
-        output, step = run_once(model.network, model.sites, inputs, model.spied)
+    rows = len(tokens) + (stack == "decoder" and "decoder_input_ids" in inputs)
+    if as_rule(rule) is not None:
+        check_rule(as_rule(rule), layer_sizes(sites, model.traits), rows)
+    force = Enforced(sites, model.traits, rule, token_ids=tokens.ids)
+    with model.lock, in_plain_words(rule):
+        output, step = run_once(model.network, model.sites, inputs, model.spied, force)
     if stack == "decoder" and "decoder_input_ids" in inputs:
         tokens = _behind_start(tokens, int(inputs["decoder_input_ids"][0, 0]), model.tokenizer)
     loss = _loss(output, tokens) if stack == "decoder" else None
@@ -95,14 +106,16 @@ def assemble(
     logits: bool = True,
     loss: np.ndarray | None = None,
     notes: Sequence[str] = (),
-    rule: CapacityRule | None = None,
+    rule: AnyRule = None,
 ) -> RoutingTrace:
     """The trace of `tokens` from what each site of `model` was heard to choose for them."""
     rows = [(s, c) for s, c in zip(model.sites, step, strict=True) if s.stack == stack]
-    if rule is not None:
+    rule = as_rule(rule)
+    if rule is not None and rule.drops:
         rows = [(site, _without_dropped(choice)) for site, choice in rows]
     arrays = _arrays(rows, model.traits, len(tokens), logits)
-    router = model.routers[stack]
+    widths = [choice.ids.shape[-1] for _, choice in rows]
+    router = spec_under(rule, model.routers[stack], widths)
     if rule is None:
         notes = (*notes, *_dropped_by_itself(arrays["experts"], router))
     return RoutingTrace(
@@ -232,7 +245,7 @@ def _without_dropped(choice: Choice | None) -> Choice | None:
 
 
 def _provenance(
-    model: LoadedModel, tokens: Tokens, notes: Sequence[str], rule: CapacityRule | None
+    model: LoadedModel, tokens: Tokens, notes: Sequence[str], rule: Rule | None
 ) -> Provenance:
     text = hashlib.sha256(tokens.source.encode()).hexdigest()
     return Provenance(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -138,9 +139,18 @@ class _Ear:
 
 
 @torch.inference_mode()
-def run_once(model: nn.Module, sites: Collection[Site], inputs: dict, spied=()) -> tuple:
-    """The model's output for `inputs` and the one step (list of `Choice`) that it made."""
-    with Tape(model, sites, spied) as tape:
+def run_once(
+    model: nn.Module,
+    sites: Collection[Site],
+    inputs: dict,
+    spied: Collection[str] = (),
+    rule: AbstractContextManager | None = None,
+) -> tuple:
+    """The model's output for `inputs` and the one step (list of `Choice`) that it made.
+
+    rule: what is in force meanwhile, see `Enforced`.
+    """
+    with Tape(model, sites, spied) as tape, rule or nullcontext():
         output = model(**inputs)
     if len(tape.steps) != 1:
         raise CaptureError(f"One forward pass was recorded as {len(tape.steps)} steps.")

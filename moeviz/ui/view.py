@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from moeviz.charts.heat import CELLS
 from moeviz.charts.strip import COLOURINGS
-from moeviz.trace import RoutingTrace
+from moeviz.trace import RoutingTrace, layer_names
 
 LONGEST_LINK_TEXT = 1500
 """Bytes of text a link carries; proxies cut addresses off at about 8 KB, and letters beyond
@@ -56,11 +56,7 @@ def changed(view: View, trace: RoutingTrace, wish: Mapping[str, object]) -> View
 
 def layer_labels(trace: RoutingTrace) -> list[str]:
     """A name for each routed layer: its number, with a, b, ... where a layer routes twice."""
-    labels = []
-    for row, layer in enumerate(trace.layers):
-        twins = trace.layers.count(layer)
-        labels.append(f"{layer}{'abcdefgh'[trace.layers[:row].count(layer)] if twins > 1 else ''}")
-    return labels
+    return layer_names(trace.layers)
 
 
 def to_link(view: View, trace: RoutingTrace) -> dict[str, str]:

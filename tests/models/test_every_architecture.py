@@ -20,9 +20,23 @@ from moeviz.models.load import LoadedModel
 from moeviz.models.proofs import FAIL, NOT_APPLICABLE, PASS, PROOFS, prove
 from moeviz.models.run import trace_tokens
 from moeviz.models.sites import NotRouted
+from moeviz.models.ways import capacity_lifted
 from moeviz.models.witness import Witness
 from moeviz.models.zoo import architectures, tiny_model
-from moeviz.trace import EMPTY, MoevizError, Tokens
+from moeviz.rules.capacity import RuleError
+from moeviz.rules.interventions import (
+    ChangeK,
+    Force,
+    Mute,
+    Noise,
+    Route,
+    Rule,
+    Steer,
+    Swap,
+    Temperature,
+    combined,
+)
+from moeviz.trace import EMPTY, MoevizError, RoutingTrace, Tokens
 
 NAMES = """
     afmoe aria axk1 axk2 bailing_hybrid beam cohere2_moe dbrx deepseek_ocr2 deepseek_v2
@@ -110,6 +124,35 @@ WRITES_NOT = {
 }
 """Types that cannot continue a prompt, and why."""
 
+OUT_OF_REACH = (
+    "model.layers.0.mlp weighs its experts where nothing outside can reach it, so this rule "
+    "cannot be enforced there."
+)
+NO_RULE = {"doge": OUT_OF_REACH}
+"""Types that no rule can take hold of, and what is said."""
+
+NO_CHOICE = {
+    "deepseek_v4": (
+        "model.layers.0.mlp does not choose experts by their scores (it may look them up by "
+        "token), so a rule cannot change its choice."
+    )
+}
+"""Types whose first routed layer's choice cannot be changed (weights and logits can)."""
+
+K_STAYS = {
+    "inkling_mm_model": (
+        "model.language_model.layers.0.mlp cuts its weights by a K of its own, so K cannot be "
+        "changed there."
+    ),
+    "longcat_flash": (
+        "The model cannot run with the rule k=1 @0: not enough values to unpack (expected 2, got 1)"
+    ),
+}
+K_NOT_RAISED = {
+    "deepseek_v4", "inkling_mm_model", "jetmoe", "nllb-moe", "phimoe", "switch_transformers", "zaya"
+}  # fmt: skip
+"""Types where K cannot be lowered to 1, and where it cannot be raised."""
+
 WARNINGS = {
     "deepseek_v4": [
         "In 1 of 3 routed layers the choice follows from no score that the router ranks (it may "
@@ -151,6 +194,8 @@ WARNINGS = {
         "class 8 or above passes that slot unchanged, or leaves it empty."
     ],
 }
+
+ROWS = 20
 
 TYPES = [name for name in architectures() if name not in NOT_ROUTED]
 every_type = pytest.mark.parametrize(
@@ -227,6 +272,157 @@ def test_what_it_writes_is_routed_as_the_whole_text_is(model_type):
     assert same == ("continued" not in EXCEPTIONS.get(model_type, {}))
     if same:
         np.testing.assert_allclose(last.trace.loss[:-1], whole.loss[:-1], atol=1e-3)
+
+
+@every_type
+def test_rules_change_what_they_say_and_nothing_else(model_type):
+    """At the first routed layer of each stack, without the model's own capacity, which makes
+    tokens compete."""
+    model = loaded(model_type)
+    if model_type in NO_RULE:
+        with pytest.raises(RuleError) as caught:
+            trace_tokens(model, some_tokens(ROWS), Mute(0))
+        assert str(caught.value) == NO_RULE[model_type]
+        return
+    for stack in model.routers:
+        with capacity_lifted(model):
+            lab = Lab(model, stack)
+            lab.weights_change()
+            lab.logits_change()
+            if model_type in NO_CHOICE:
+                lab.refuse(Mute(lab.used, layers=lab.layer), NO_CHOICE[model_type])
+            else:
+                lab.choice_changes()
+            lab.k_changes(K_STAYS.get(model_type, ""), model_type not in K_NOT_RAISED)
+            lab.equal(lab.run(), lab.plain)
+    assert sum(len(m._forward_hooks) + len(m._forward_pre_hooks)
+               for m in model.network.modules()) == 0  # fmt: skip
+
+
+class Lab:
+    """One stack's first routed layer, with runs of the same tokens under rules."""
+
+    def __init__(self, model: LoadedModel, stack: str):
+        self.model, self.stack = model, stack
+        self.site = next(site for site in model.sites if site.stack == stack)
+        self.traits = model.traits[self.site.name]
+        self.plain = self.run()
+        self.layer = moeviz.trace.layer_names(self.plain.layers)[0]
+        sent = self.plain.experts[0]
+        counts = [(sent == e).any(-1).sum() for e in range(self.traits.experts)]
+        self.used = next(e for e, n in enumerate(counts) if 0 < n < len(sent))
+        self.users = (sent == self.used).any(-1)
+        self.idle = [e for e, n in enumerate(counts) if n == 0]
+
+    def run(self, rule=None) -> RoutingTrace:
+        torch.manual_seed(0)
+        self.output = None
+        handle = self.site.block.register_forward_hook(self._keep)
+        try:
+            return trace_tokens(self.model, some_tokens(ROWS), rule, stack=self.stack)
+        finally:
+            handle.remove()
+
+    def _keep(self, module, args, output) -> None:
+        output = output if isinstance(output, torch.Tensor) else output[0]
+        self.output = output.reshape(-1, output.shape[-1]).clone()
+
+    def refuse(self, rule, sentence: str) -> None:
+        with pytest.raises(RuleError) as caught:
+            self.run(rule)
+        assert str(caught.value) == sentence
+
+    def equal(self, one: RoutingTrace, other: RoutingTrace) -> None:
+        for name in ("experts", "gates", "logits", "scores", "loss"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+
+    def moved(self, trace: RoutingTrace) -> np.ndarray:
+        """[T] bool: tokens whose experts or gates at the layer are not what they were."""
+        experts, gates = trace.experts[0] != self.plain.experts[0], self.plain.gates[0]
+        return experts.any(-1) | (trace.gates[0] != gates).any(-1)
+
+    def weights_change(self) -> None:
+        dropped = self.run(Mute(self.used, drop=True, layers=self.layer))
+        np.testing.assert_array_equal(self.moved(dropped), self.users)
+        assert not (dropped.experts[0] == self.used).any()
+        if self.idle:
+            self.equal(self.run(Mute(self.idle, drop=True, layers=self.layer)), self.plain)
+
+    def logits_change(self) -> None:
+        still = combined(Temperature(1, layers=self.layer), Noise(0, layers=self.layer))
+        self.equal(self.run(still), self.plain)
+        flat = self.run(Temperature(2, layers=self.layer)).logits[0]
+        expected = self.plain.logits[0] / 2
+        if self.traits.probabilities:
+            expected = expected - np.logaddexp.reduce(expected, axis=-1, keepdims=True)
+        np.testing.assert_allclose(flat, expected, atol=1e-4)
+        steered = self.run(Steer(self.used, layers=self.layer))
+        assert (steered.logits[0].argmax(-1) == self.used).all()
+        if self.traits.follows_logits:
+            assert (steered.experts[0] == self.used).any(-1).all()
+
+    def choice_changes(self) -> None:
+        before = self.output_of(None)
+        muted = self.run(Mute(self.used, layers=self.layer))
+        np.testing.assert_array_equal(self.moved(muted), self.users)
+        assert not (muted.experts[0] == self.used).any()
+        if before is not None and len(before) == len(self.users):  # not a block of another form
+            far = (self.output - before).abs().amax(-1) / before.abs().amax()
+            changed = (far > 1e-5).numpy()  # a product rounds by how many rows it is given
+            if self.model.name != "nllb-moe":  # whose experts do not follow its routers
+                np.testing.assert_array_equal(changed, self.users)
+        forced = self.run(Force(self.used, layers=self.layer))
+        assert (forced.experts[0] == self.used).any(-1).all()
+        np.testing.assert_array_equal(
+            forced.experts[0][self.users], self.plain.experts[0][self.users]
+        )
+        if self.idle:
+            self.equal(self.run(Mute(self.idle, layers=self.layer)), self.plain)
+        self.own_route_is_no_change()
+        self.one_token_changes()
+
+    def output_of(self, rule):
+        self.run(rule)
+        return self.output
+
+    def own_route_is_no_change(self) -> None:
+        routes = self.plain.experts[0]
+        own = [Route(route.tolist(), layers=self.layer, tokens=t)
+               for t, route in enumerate(routes) if (route != EMPTY).all()]  # fmt: skip
+        self.equal(self.run(Rule(tuple(own))), self.plain)
+
+    def one_token_changes(self) -> None:
+        token = int(np.flatnonzero(self.users)[0])
+        route = set(self.plain.experts[0, token].tolist())
+        new = next(e for e in range(self.traits.experts) if e not in route)
+        swapped = self.run(Swap(self.used, new, layers=self.layer, tokens=token))
+        assert np.flatnonzero(self.moved(swapped)).tolist() == [token]
+        found = set(swapped.experts[0, token].tolist()) - {EMPTY}
+        assert found in ({*route, new} - {self.used}, route - {self.used})  # zaya's class 8 skips
+
+    def k_changes(self, stays: str, raised: bool) -> None:
+        """Lowered for all tokens and for one, where the model's own code and ours must agree."""
+        k = self.traits.chosen
+        self.equal(self.run(ChangeK(k, layers=self.layer)), self.plain)
+        if stays:
+            self.refuse(ChangeK(1, layers=self.layer), stays)
+        else:
+            one = self.run(ChangeK(1, layers=self.layer))
+            few = self.run(ChangeK(1, layers=self.layer, tokens=range(ROWS)))
+            assert ((one.experts[0] != EMPTY).sum(-1) <= 1).all()
+            if self.traits.follows_logits:  # a bias may rank the best gate second
+                np.testing.assert_array_equal(one.experts[0, :, 0], few.experts[0, :, 0])
+                np.testing.assert_allclose(
+                    one.gates[0, :ROWS, 0], few.gates[0, :ROWS, 0], rtol=1e-4
+                )
+        if raised:
+            more = self.run(ChangeK(k + 1, layers=self.layer))
+            filled = self.plain.experts[0] != EMPTY
+            kept = (self.plain.experts[0][..., None] == more.experts[0][:, None]).any(-1)
+            assert (kept | ~filled).all() and more.experts.shape[-1] == k + 1
+        else:
+            with pytest.raises(RuleError, match=r"K (cannot be raised|of its own)"):
+                self.run(ChangeK(k + 1, layers=self.layer))
 
 
 @every_type
