@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 
@@ -20,12 +21,13 @@ from moeviz.metrics.load import (
     load_chance,
 )
 from moeviz.metrics.router import top_probability
-from moeviz.metrics.table import routing_csv
+from moeviz.metrics.table import routing_csv, routing_parquet
 from moeviz.store.files import trace_bytes
 from moeviz.trace import RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.components import heat_grid, token_strip, wire
 from moeviz.ui.figure import figure
+from moeviz.ui.lent import lent
 from moeviz.ui.links import set_view
 from moeviz.ui.markdown import plain
 from moeviz.ui.view import View, layer_labels, text_for_link
@@ -85,27 +87,37 @@ def finding(trace: RoutingTrace, view: View) -> None:
 
 
 def downloads(trace: RoutingTrace) -> None:
-    """The trace and the table as files; made only when asked for, and nothing runs again."""
+    """The trace and its table as files, made only when asked for; and what the address restores."""
     name = re.sub(r"[^\w.-]+", "-", trace.source.model).strip("-") or "model"
     stem = f"moeviz-{name}-{trace.key[:8]}"
+    files = (
+        ("Trace (.moetrace)", trace_bytes, "moetrace", "application/octet-stream"),
+        ("Table (.csv)", routing_csv, "csv", "text/csv"),
+        ("Table (.parquet)", routing_parquet, "parquet", "application/vnd.apache.parquet"),
+    )
     with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
-        st.download_button(
-            "Trace (.moetrace)", lambda: trace_bytes(trace), f"{stem}.moetrace",
-            "application/octet-stream", on_click="ignore",
-        )  # fmt: skip
-        st.download_button(
-            "Table (.csv)", lambda: routing_csv(trace), f"{stem}.csv", "text/csv",
-            on_click="ignore",
-        )  # fmt: skip
-        st.caption(f"{_about_the_link()} Open a trace file again with Open a trace, above.")
+        for label, make, ending, kind in files:
+            st.download_button(
+                label, partial(make, trace), f"{stem}.{ending}", kind, on_click="ignore"
+            )
+        _about_the_link()
 
 
-def _about_the_link() -> str:
+def _about_the_link() -> None:
     if session.kept():
-        return "The address restores this view where this trace is open."
-    if text_for_link(session.shown()[1]) is None:
-        return "The text is too long for a link: the address restores all but the text."
-    return "The address of this page restores this view."
+        st.caption("The address restores this view where this trace is open.")
+        return
+    text = session.shown()[1]
+    if text_for_link(text):
+        st.caption("The address of this page restores this view.")
+    elif lent().get(session.digest(text)):
+        st.caption("The address restores this view for a day, for whoever has it.")
+    else:
+        st.caption("The text is too long for an address, which restores all but the text.")
+        st.button(
+            "Keep the text for a link", on_click=lent().keep, args=(text,),
+            help="In this server's memory, for a day. Whoever has the link can read it.",
+        )  # fmt: skip
 
 
 def _strip(trace: RoutingTrace, view: View) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from moeviz.trace import RoutingTrace
 from moeviz.ui import lab_setting, session, setting
+from moeviz.ui.lent import lent
 from moeviz.ui.markdown import plain
 from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
 
@@ -37,11 +38,12 @@ def open_link() -> None:
 
 
 def _linked_text(link: dict[str, str]) -> str:
-    """The text a link stands for; of a long one it only knows the digest."""
+    """The text a link stands for; of a long one it only knows the content key."""
     here = session.asked()[1]
     if "long" in link:
-        st.session_state["lost_text"] = link["long"] != session.digest(here)
-        return session.FIRST_TEXT if st.session_state["lost_text"] else here
+        found = here if link["long"] == session.digest(here) else lent().get(link["long"])
+        st.session_state["lost_text"] = found is None
+        return session.FIRST_TEXT if found is None else found
     text = link.get("text", "")
     return text if text.strip() and text_for_link(text) else session.FIRST_TEXT
 

@@ -96,8 +96,8 @@ def stacks(model: str) -> tuple[str, ...]:
 
 
 def digest(text: str) -> str:
-    """A short name for a text, the same wherever it is computed."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    """A short name for a text, the same wherever it is computed: 128 bits of its SHA-256."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 @st.cache_resource(max_entries=4, scope="session", show_spinner=False)

@@ -8,7 +8,7 @@ import pytest
 from handmade import make_trace
 
 from moeviz.metrics.router import router_probabilities
-from moeviz.metrics.table import COLUMNS, routing_csv, routing_table
+from moeviz.metrics.table import COLUMNS, routing_csv, routing_parquet, routing_table
 
 
 def test_every_assignment_is_one_row(tiny_trace):
@@ -35,3 +35,9 @@ def test_the_csv_gives_back_what_went_in():
     back = pd.read_csv(io.BytesIO(routing_csv(trace)), keep_default_na=False)
     assert back[back.slot == 0].text.tolist() == list('a,"\nß中')
     assert (back.gate.to_numpy() == routing_table(trace).gate.to_numpy(np.float64)).all()
+
+
+def test_the_parquet_file_is_the_table_itself(tiny_trace):
+    for trace in (tiny_trace, make_trace([[[0, 1], [3, -1]] * 3], text='a,"\nß中')):
+        back = pd.read_parquet(io.BytesIO(routing_parquet(trace)))
+        pd.testing.assert_frame_equal(back, routing_table(trace))

@@ -197,6 +197,23 @@ def test_a_strangers_link_to_a_long_text_says_what_is_missing(page):
     assert not page.info
 
 
+def test_a_long_text_is_kept_for_a_link_only_when_asked(page):
+    long = "a long text kept for a link " * 70
+    run_text(page.run(), long)
+    stranger = AppTest.from_file(APP, default_timeout=120)
+    stranger.query_params["long"] = session.digest(long)
+    assert stranger.run().session_state["shown"][1] == MIXED
+    next(b for b in page.button if b.label == "Keep the text for a link").click().run()
+    assert "The address restores this view for a day, for whoever has it." in [
+        c.value for c in page.caption
+    ]
+    friend = AppTest.from_file(APP, default_timeout=120)
+    friend.query_params["long"] = session.digest(long)
+    assert friend.run().session_state["shown"][1] == long
+    assert friend.text_area(key="text").value == long
+    assert not friend.info
+
+
 def test_going_back_to_the_plain_address_brings_the_first_text(page):
     run_text(page.run(), "another text")
     page.query_params.clear()

@@ -37,6 +37,13 @@ function el(tag, className, text) {
   return node;
 }
 
+function svg(tag, facts, text) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(facts ?? {})) node.setAttribute(name, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
 function refill(node, children) {
   node.replaceChildren(...children.filter(Boolean));
 }
@@ -79,6 +86,7 @@ function inkOn(colour, dark) {
 }
 
 const digits = (x, n = 3) => (Number.isFinite(x) ? (Math.abs(x) >= 100 ? x.toFixed(1) : x.toFixed(n)) : "–");
+const exact = (x) => (Number.isFinite(x) ? String(+x.toPrecision(7)) : ""); // for files
 const gateText = (x) => (Math.abs(x) >= 10 ? x.toFixed(0) : Math.abs(x) >= 1 ? x.toFixed(1) : x.toFixed(2).replace(/^(-?)0\./, "$1."));
 function percentText(x) {
   if (!Number.isFinite(x)) return "–";
@@ -133,8 +141,10 @@ function factOf([name, value]) {
 }
 
 // A table made when it is first opened: thousands of rows cost nothing until asked for.
+// make() gives {head, rows, note}; `full`, where the file to save holds more: {head, rows} too.
 function sheet(name, make, open) {
   const box = el("details");
+  box.full = () => { const table = make(); return table.full?.() ?? table; };
   box.append(el("summary", "", name));
   const fill = () => {
     if (!box.open || box.querySelector(".sheet")) return;
@@ -142,7 +152,9 @@ function sheet(name, make, open) {
     holder.tabIndex = 0;
     const { note, ...table } = make();
     holder.append(tableOf(table));
-    box.append(holder);
+    const csv = el("button", "link", "Save as CSV");
+    csv.onclick = () => saveCsv(box, name, box.full());
+    box.append(holder, csv);
     if (note) box.append(el("p", "read", note));
   };
   box.ontoggle = fill;

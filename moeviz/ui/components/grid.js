@@ -24,6 +24,8 @@ function newGrid(root) {
   const plot = el("div", "plot");
   plot.append(own.view, own.mini);
   card.append(own.headBox, own.facts, plot, own.foot, own.read, own.sheets, own.said);
+  savable(own, card);
+  own.redraw = (canvas) => (canvas === own.canvas ? wholeGrid(own) : null);
   root.replaceChildren(card);
   own.tip = tipFor(root);
   own.listen = (pick) => select(own, pick);
@@ -85,10 +87,10 @@ function sheetsOf(own) {
   return [sheet("Load as a table", () => loadTable(own), false), sheet("Choices as a table", () => choicesTable(own), false)];
 }
 
-function choicesTable(own) {
+function choicesTable(own, most = SHOWN_ROWS) {
   const { meta, experts, gates, share } = own.picture;
   const K = meta.chosen;
-  const labels = meta.rows.labels.slice(0, SHOWN_ROWS);
+  const labels = meta.rows.labels.slice(0, most);
   const rows = labels.map((label, r) => {
     const cells = [];
     for (let s = r * K; s < (r + 1) * K; s++) {
@@ -100,23 +102,23 @@ function choicesTable(own) {
   const slots = Array.from({ length: K }, (_, k) => `Choice ${k + 1}: gate`);
   const head = meta.rows.kind === "token" ? ["#", meta.rows.name, ...slots] : [meta.rows.name, ...slots];
   const left = meta.rows.labels.length - labels.length;
-  return { head, rows, note: left > 0 ? `The first ${SHOWN_ROWS} of ${meta.rows.labels.length} rows; the CSV has all.` : "" };
+  return { head, rows, note: left > 0 ? `The first ${SHOWN_ROWS} of ${meta.rows.labels.length} rows; the CSV has all.` : "", full: () => choicesTable(own, Infinity) };
 }
 
-function loadTable(own) {
+function loadTable(own, share = percentText) {
   const { bars, meta } = own.picture;
   const rows = [];
-  bars.forEach((x, e) => Number.isFinite(x) && rows.push([String(e), percentText(x), `${(x / meta.bars.even).toFixed(2)} ×`]));
-  return { head: ["Expert", "Share of assignments", "Against even"], rows };
+  bars.forEach((x, e) => Number.isFinite(x) && rows.push([String(e), share(x), `${(x / meta.bars.even).toFixed(2)} ×`]));
+  return { head: ["Expert", "Share of assignments", "Against even"], rows, full: () => loadTable(own, exact) };
 }
 
-function sharesTable(own) {
+function sharesTable(own, share = percentText) {
   const { meta } = own.picture;
   const rows = meta.rows.labels.map((label, r) => [label, ...Array.from({ length: meta.columns }, (_, c) => {
     const v = valueAt(own, r, c);
-    return v === null ? "" : percentText(v);
+    return v === null ? "" : share(v);
   })]);
-  return { head: [meta.rows.name, ...Array.from({ length: meta.columns }, (_, c) => String(c))], rows };
+  return { head: [meta.rows.name, ...Array.from({ length: meta.columns }, (_, c) => String(c))], rows, full: () => sharesTable(own, exact) };
 }
 
 // ---- geometry
@@ -195,6 +197,19 @@ function draw(own) {
   ctx.restore();
   drawHead(own, ctx, left);
   drawMini(own);
+}
+
+// The grid for a file: all rows where they are not too many, else those in view.
+function wholeGrid(own) {
+  const { g, view } = own;
+  const all = own.picture.meta.rows.labels.length <= SHOWN_ROWS;
+  const theme = { ...own.theme, font: SAVED_FONT };
+  const gutter = gutterFor({ ...own, theme }, 150);
+  const width = gutter + (all ? g.wide : g.width) - g.gutter;
+  const size = { ...g, gutter, width, height: all ? g.full : g.height, font: SAVED_FONT };
+  const still = { scrollTop: all ? 0 : view.scrollTop, scrollLeft: all ? 0 : view.scrollLeft, matches: () => false };
+  const paint = (canvas) => draw({ ...own, theme, canvas, g: size, view: still, mini: { style: { display: "none" } } });
+  return onPaper(size.width, size.height, paint);
 }
 
 const xOf = (g, c, left) => Math.round(g.gutter + c * g.cell - left);

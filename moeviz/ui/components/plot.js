@@ -2,13 +2,6 @@
 
 const TALL = 236, EDGE = { top: 24, right: 16, bottom: 44, left: 56 };
 
-function svg(tag, facts, text) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(facts ?? {})) node.setAttribute(name, value);
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
 function newPlot(root) {
   const own = { root, at: null };
   const card = el("section", "card");
@@ -23,6 +16,7 @@ function newPlot(root) {
   own.said = el("div", "said");
   own.said.setAttribute("aria-live", "polite");
   card.append(own.headBox, own.facts, own.holder, own.foot, own.read, own.sheets, own.said);
+  savable(own, card);
   root.replaceChildren(card);
   own.tip = tipFor(root);
   own.listen = () => own.picture && draw(own);
@@ -77,19 +71,19 @@ function say(own, y, value) {
   return y.unit ? `${value.toFixed(2)} ${y.unit}` : Math.round(value).toLocaleString("en");
 }
 
-function table(own) {
+function table(own, word = (x) => say(own, own.picture.meta.y, x)) {
   const { meta } = own.picture;
-  if (meta.kind === "lines") return curveTable(own);
+  if (meta.kind === "lines") return curveTable(own, word);
   const head = [meta.x.name, ...(meta.parts.length > 1 ? meta.parts.map((p) => p.name) : [meta.y.name]), ...(meta.x.long ? [""] : [])];
-  const rows = meta.x.labels.map((label, i) => [label, ...meta.parts.map((p) => say(own, meta.y, own.picture[p.name][i])), ...(meta.x.long ? [meta.x.long[i]] : [])]);
-  return { head, rows };
+  const rows = meta.x.labels.map((label, i) => [label, ...meta.parts.map((p) => word(own.picture[p.name][i])), ...(meta.x.long ? [meta.x.long[i]] : [])]);
+  return { head, rows, full: () => table(own, exact) };
 }
 
-function curveTable(own) {
+function curveTable(own, word) {
   const { meta, xs, values, low, high } = own.picture;
   const L = meta.lines.length;
-  const rows = [...xs].map((x, i) => [x.toFixed(meta.x.digits ?? 2), ...meta.lines.map((_, l) => say(own, meta.y, values[i * L + l])), `${say(own, meta.y, low[i])} to ${say(own, meta.y, high[i])}`]);
-  return { head: [meta.x.name, ...meta.lines, "Chance"], rows };
+  const rows = [...xs].map((x, i) => [x.toFixed(meta.x.digits ?? 2), ...meta.lines.map((_, l) => word(values[i * L + l])), `${word(low[i])} to ${word(high[i])}`]);
+  return { head: [meta.x.name, ...meta.lines, "Chance"], rows, full: () => curveTable(own, exact) };
 }
 
 // ---- drawing

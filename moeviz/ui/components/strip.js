@@ -10,8 +10,10 @@ function newStrip(root) {
   own.head = el("div", "head");
   own.foot = el("div", "foot");
   own.read = el("p", "read");
+  own.sheets = el("div");
   const card = el("section", "card");
-  card.append(own.head, own.strip, own.foot, own.read);
+  card.append(own.head, own.strip, own.foot, own.read, own.sheets);
+  savable(own, card);
   root.replaceChildren(card);
   own.tip = tipFor(root);
   own.listen = (pick) => mark(own, pick);
@@ -107,7 +109,29 @@ function paint(own) {
   refill(own.head, [el("h3", "", meta.title ?? "The text"), el("span", "model", `${meta.model}, layer ${meta.layer}`)]);
   refill(own.foot, [legendOf(own)]);
   own.read.textContent = meta.read;
+  refill(own.sheets, [sheet("As a table", () => tokenTable(own, 500), false)]);
 }
+
+// One row a token: its text, id, what it is coloured by, and its experts with their gates.
+function tokenTable(own, most) {
+  const { meta, first, count, ids, value, experts, gates, lost } = own.picture;
+  const K = meta.chosen, rows = [];
+  meta.units.forEach((text, i) => {
+    for (let p = 0; p < count[i] && rows.length < most; p++) {
+      const t = first[i] + p;
+      const cells = [String(t + 1), spelt(text) + (count[i] > 1 ? ` ${p + 1}/${count[i]}` : ""), String(ids[t])];
+      if (meta.kind === "value") cells.push(exact(value[t]));
+      for (let s = t * K; s < (t + 1) * K; s++) cells.push(experts[s] < 0 ? "none" : `${experts[s]}: ${lost ? (lost[s] ? "lost" : "kept") : digits(gates[s])}`);
+      rows.push(cells);
+    }
+  });
+  const slots = Array.from({ length: K }, (_, k) => `Choice ${k + 1}`);
+  const head = ["#", "Token", "Id", ...(meta.kind === "value" ? [meta.legend] : []), ...slots];
+  const left = ids.length - rows.length;
+  return { head, rows, note: left > 0 ? `The first ${most} of ${ids.length} tokens; the CSV has all.` : "", full: () => tokenTable(own, Infinity) };
+}
+
+const spelt = (text) => text.replaceAll("\n", "↵").replaceAll("\t", "⇥").replaceAll(" ", "·");
 
 // Tokens that lost a choice, or all of them, look so even without their colour.
 function fates(own) {
@@ -226,7 +250,7 @@ function hover(own, i, span) {
   const { meta, first, count, value } = own.picture;
   const t = first[i];
   const which = count[i] > 1 ? `tokens ${t + 1} to ${t + count[i]}, pieces of one character` : `token ${t + 1}, id ${own.picture.ids[t]}`;
-  const lines = [[meta.units[i].replaceAll("\n", "↵").replaceAll("\t", "⇥").replaceAll(" ", "·"), "title"], [`${which}, layer ${meta.layer}`, "soft"]];
+  const lines = [[spelt(meta.units[i]), "title"], [`${which}, layer ${meta.layer}`, "soft"]];
   if (meta.kind === "value") lines.push([`${meta.legend}: ${digits(value[t])}`, ""]);
   own.tip.show(lines, routes(own, t, count[i]), span.getClientRects()[0] ?? span.getBoundingClientRect());
 }

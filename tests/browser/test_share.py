@@ -1,0 +1,163 @@
+"""Taking things home and bringing them back: figures, tables, traces, and what their files hold."""
+
+import csv
+import io
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from browser.screen import answered, grid, run_text
+from PIL import Image
+from playwright.sync_api import expect
+
+import moeviz
+from moeviz.bench.screen import STRIP, open_app, settle
+from moeviz.metrics.load import expert_load
+from moeviz.metrics.table import routing_table
+from moeviz.ui.examples import MIXED
+
+HOSTILE = '<b>bold</b> & "quoted" <script>window.hit = 1</script> مرحبا بكم, 夜里 =1+1'
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def saved(page, card, way: str) -> bytes:
+    """What the Save menu of a card hands out."""
+    card.locator(".save summary").click()
+    with page.expect_download() as download:
+        card.get_by_role("button", name=way, exact=True).click()
+    assert download.value.suggested_filename.endswith(f".{way.lower()}")
+    return Path(download.value.path()).read_bytes()
+
+
+def words(root: ET.Element) -> str:
+    return " ".join("".join(node.itertext()) for node in root.iter(f"{SVG}text"))
+
+
+def test_every_figure_can_be_saved_as_an_svg_that_says_what_it_shows(page, app_url, truth):
+    trace = truth(MIXED)
+    open_app(page, app_url)
+    cards = page.locator(".card.savable").all()
+    assert len(cards) >= 4
+    for card in cards:
+        root = ET.fromstring(saved(page, card, "SVG"))
+        assert root.tag == f"{SVG}svg"
+        assert root.find(f"{SVG}title").text == card.locator("h3").inner_text()
+        said = words(root)
+        assert card.locator("h3").inner_text() in said
+        assert "demo" in said
+        first = card.locator("p.read").first.inner_text().split(". ")[0]
+        assert first.replace(" ", "") in said.replace(" ", "")
+        assert trace.key[:8] in said
+        kinds = {node.tag.removeprefix(SVG) for node in root.iter()}
+        assert not kinds & {"script", "foreignObject", "style"}
+    layers = ET.fromstring(saved(page, cards[-1], "SVG"))
+    assert {str(e) for e in range(trace.shape[2])} <= set(words(layers).split())
+
+
+def test_a_png_is_the_svg_at_twice_the_size_in_the_colours_of_the_theme(visitor, app_url):
+    page = visitor(width=390, color_scheme="dark")
+    open_app(page, app_url)
+    card = grid(page, "One token").locator(".card")
+    root = ET.fromstring(saved(page, card, "SVG"))
+    data = saved(page, card, "PNG")
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert pixels.shape[:2] == (2 * int(root.get("height")), 2 * int(root.get("width")))
+    ground = page.locator(".card").first.evaluate("e => getComputedStyle(e).backgroundColor")
+    assert f"rgb({', '.join(map(str, pixels[4, 4]))})" == ground
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_a_page_of_a_figure_works_offline_and_text_stays_text(visitor, app_url, tmp_path, truth):
+    page = visitor()
+    open_app(page, app_url)
+    run_text(page, HOSTILE)
+    strip, tokens = page.locator(f"{STRIP} .card"), grid(page, "token by token").locator(".card")
+    reader = visitor()
+    asked = []
+    reader.on("request", lambda request: asked.append(request.url))
+    reader.context.set_offline(True)
+    for card in (strip, tokens):
+        title = card.locator("h3").inner_text()
+        file = tmp_path / "figure.html"
+        file.write_bytes(saved(page, card, "HTML"))
+        reader.goto(file.as_uri())
+        assert reader.title() == f"{title} · MoEViz"
+        assert title in reader.locator("svg").text_content()
+        for summary in reader.locator("summary").all():
+            summary.click()
+        assert reader.locator("tbody tr").count() >= len(truth(HOSTILE).tokens)
+        assert reader.locator("svg b, td b, svg ~ script").count() == 0
+        assert reader.evaluate("window.hit") is None
+    assert all(url.startswith("file:") for url in asked)
+    lines = ET.fromstring(saved(page, strip, "SVG"))
+    assert '<b>bold</b> & "quoted" <script>window.hit' in words(lines)
+
+
+def test_the_menu_is_there_for_the_keyboard(page, app_url):
+    open_app(page, app_url)
+    card = grid(page, "One token").locator(".card")
+    summary = card.locator(".save summary")
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(card.get_by_role("button", name="PNG", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(card.get_by_role("button", name="PNG", exact=True)).to_be_hidden()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename.endswith(".svg")
+
+
+def test_tables_come_as_csv_with_every_digit_and_the_routing_as_parquet(page, app_url, truth):
+    trace = truth(MIXED)
+    open_app(page, app_url)
+    layers = grid(page, "expert by expert")
+    layers.locator("summary", has_text="As a table").click()
+    with page.expect_download() as download:
+        layers.get_by_role("button", name="Save as CSV").click()
+    text = Path(download.value.path()).read_text("utf-8-sig")
+    head, *rows = csv.reader(io.StringIO(text))
+    assert head == ["Layer", *map(str, range(trace.shape[2]))]
+    shares = np.array([[float(cell) for cell in row[1:]] for row in rows])
+    np.testing.assert_allclose(shares, expert_load(trace).share, atol=2e-5)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Table (.parquet)").click()
+    back = pd.read_parquet(download.value.path())
+    pd.testing.assert_frame_equal(back, routing_table(trace))
+
+
+def test_a_trace_taken_home_is_opened_again_by_another_visitor(visitor, app_url, truth, tmp_path):
+    first, second = visitor(), visitor()
+    open_app(first, app_url)
+    run_text(first, "A trace to take home.")
+    with first.expect_download() as download:
+        first.get_by_role("button", name="Trace (.moetrace)").click()
+    file = tmp_path / "home.moetrace"
+    download.value.save_as(file)
+    key = truth("A trace to take home.").key
+    assert moeviz.open_trace(file).key == key
+    (tmp_path / "broken.moetrace").write_bytes(file.read_bytes()[:-1])
+    open_app(second, app_url)
+    upload(second, tmp_path / "broken.moetrace")
+    expect(second.get_by_role("alert")).to_contain_text("broken.moetrace is not a trace file")
+    assert second.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
+    upload(second, file)
+    expect(second.get_by_text("You are looking at the file home.moetrace")).to_be_visible()
+    assert second.locator(STRIP).get_attribute("data-key") == key
+    assert f"trace={key}" in second.url
+    open_app(first, app_url, second.url.split("/", 3)[3])
+    expect(first.get_by_text("This link was made with a trace that is not here.")).to_be_visible()
+    with answered(second):
+        second.get_by_role("button", name="Back to the text").click()
+    assert second.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
+
+
+def upload(page, file: Path) -> None:
+    page.get_by_role("button", name="Open a trace").click()
+    with answered(page):
+        page.locator("input[type=file]").set_input_files(file)
+    settle(page)
