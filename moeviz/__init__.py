@@ -23,6 +23,8 @@ _HOMES = {
     "parse_rule": "moeviz.rules.reading",
     "overflow": "moeviz.metrics.overflow",
     "balance": "moeviz.metrics.balance",
+    "difference": "moeviz.metrics.difference",
+    "likeness": "moeviz.metrics.likeness",
     "open_trace": "moeviz.store.files",
     "load_atlas": "moeviz.corpora.atlas",
     "Corpus": "moeviz.corpora.corpus",
