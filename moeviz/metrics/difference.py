@@ -25,7 +25,8 @@ class Difference:
     experts of a layer.
     bits: [L] Jensen-Shannon divergence between the two shares, 0 alike, 1 nothing in common.
     low, high: [L] 95 % band of bits when tokens change sides at random.
-    gap_low, gap_high: [L, E] the same for share_b - share_a. shuffles: draws behind the bands.
+    gap_low, gap_high: [L, E] the same for share_b - share_a. share_low, share_high: [L, E] the same
+    for the share that either side has. shuffles: draws behind the bands.
     """
 
     twins: Alignment
@@ -40,6 +41,8 @@ class Difference:
     high: np.ndarray
     gap_low: np.ndarray
     gap_high: np.ndarray
+    share_low: np.ndarray
+    share_high: np.ndarray
     shuffles: int
 
 
@@ -61,7 +64,6 @@ def difference(
     sizes, chosen = layer_sizes(a)
     share_a, share_b = expert_load(a).share, expert_load(b).share
     sides = shuffled_sides(len(a.tokens), len(b.tokens), twins.pairs, shuffles, seed)
-    low, high, gap_low, gap_high = _bands(a, b, sides, sizes)
     overlap = _overlap(a.experts[:, twins.pairs[:, 0]], b.experts[:, twins.pairs[:, 1]])
     return Difference(
         twins=twins,
@@ -72,10 +74,7 @@ def difference(
         share_a=share_a,
         share_b=share_b,
         bits=divergence_bits(np.nan_to_num(np.stack([share_a, share_b], axis=1))),
-        low=low,
-        high=high,
-        gap_low=gap_low,
-        gap_high=gap_high,
+        **_bands(a, b, sides, sizes),
         shuffles=shuffles,
     )
 
@@ -140,20 +139,32 @@ def _loaded_kept(
 
 def _bands(
     a: RoutingTrace | Run, b: RoutingTrace | Run, sides: np.ndarray, sizes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """95 % bands [L], [L], [L, E] and [L, E] of divergence and of gaps, over the shuffles."""
-    weights, parts = sides.astype(np.float32), []
+) -> dict[str, np.ndarray]:
+    """The 95 % bands of a Difference by name, over the shuffled sides."""
+    weights, found = sides.astype(np.float32), []
     for row, size in enumerate(sizes):
-        ids = np.concatenate([a.experts[row], b.experts[row]])
-        hot = multi_hot(ids, int(sizes.max()))
+        hot = multi_hot(np.concatenate([a.experts[row], b.experts[row]]), int(sizes.max()))
         one = (weights @ hot).astype(float)
         counts = np.stack([one, hot.sum(axis=0) - one], axis=1)  # [S, 2, E]
         share = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
-        gaps = np.quantile(share[:, 1] - share[:, 0], (0.025, 0.975), axis=0)
-        gaps[:, size:] = np.nan
-        parts.append((np.quantile(divergence_bits(counts), (0.025, 0.975)), gaps))
-    bits, gaps = np.array([p[0] for p in parts]), np.array([p[1] for p in parts])
-    return bits[:, 0], bits[:, 1], gaps[:, 0], gaps[:, 1]
+        share[..., size:] = np.nan
+        found.append(
+            {
+                "": _quantiles(divergence_bits(counts)),
+                "gap_": _quantiles(share[:, 1] - share[:, 0]),
+                "share_": _quantiles(share.reshape(-1, share.shape[-1])),
+            }
+        )
+    ends = enumerate(("low", "high"))
+    return {
+        f"{name}{end}": np.array([bands[name][n] for bands in found])
+        for n, end in ends
+        for name in found[0]
+    }
+
+
+def _quantiles(draws: np.ndarray) -> np.ndarray:
+    return np.quantile(draws, (0.025, 0.975), axis=0)
 
 
 def multi_hot(ids: np.ndarray, width: int) -> np.ndarray:

@@ -138,14 +138,17 @@ def test_nothing_in_common_is_one_bit():
 
 
 def test_two_runs_of_one_router_leave_the_band_as_often_as_it_says():
-    outside, gaps = 0, 0
+    outside, gaps, shares = 0, 0, 0
     for seed in range(200):
         found = difference(random_run(60, 2 * seed), random_run(60, 2 * seed + 1), seed=seed)
         outside += not found.low[0] <= found.bits[0] <= found.high[0]
         gap = found.share_b - found.share_a
         gaps += int(((gap < found.gap_low) | (gap > found.gap_high)).sum())
+        for share in (found.share_a, found.share_b):
+            shares += int(((share < found.share_low) | (share > found.share_high)).sum())
     assert 0.02 <= outside / 200 <= 0.09
     assert 0.02 <= gaps / (200 * 8) <= 0.07
+    assert 0.02 <= shares / (200 * 16) <= 0.07
 
 
 def test_twins_trade_places_and_others_are_dealt_to_sides_of_the_same_size():
@@ -162,7 +165,7 @@ def test_layers_with_fewer_experts_stay_blank_beyond_them():
     router = dataclasses.replace(make_trace([[[0]] * 4] * 2).router, experts_per_layer=(4, 2))
     trace = make_trace([[[3]] * 4, [[1]] * 4], router=router)
     found = difference(trace, trace)
-    for array in (found.share_b, found.gap_low, found.gap_high):
+    for array in (found.share_b, found.gap_low, found.gap_high, found.share_low):
         assert np.isnan(array).tolist() == [[False] * 4, [False, False, True, True]]
 
 

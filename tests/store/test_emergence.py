@@ -59,5 +59,5 @@ def test_routing_settles_as_training_goes_on(record):
 def test_another_file_is_refused_in_one_sentence(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("hello")
-    with pytest.raises(TraceError, match="notes.txt is not a record of a training run"):
+    with pytest.raises(TraceError, match=r"notes\.txt is not a record of a training run"):
         open_emergence(path)

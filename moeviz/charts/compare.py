@@ -1,0 +1,330 @@
+"""Two runs as pictures: the texts one above the other, and what changed layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from moeviz.charts import palette
+from moeviz.charts.heat import load_grid
+from moeviz.charts.picture import Picture, quantised
+from moeviz.charts.strip import PLAIN
+from moeviz.charts.units import text_units
+from moeviz.charts.words import model_name, percent
+from moeviz.metrics.difference import Difference
+from moeviz.metrics.likeness import Likeness
+from moeviz.metrics.load import expert_load
+from moeviz.metrics.runs import Run
+from moeviz.trace import EMPTY, RoutingTrace
+
+SAME, SOME, ALL = 0, 1, 3
+"""What became of a twin's experts: the same, some changed, all changed (2 is taken: dropped)."""
+
+MARKS = (
+    {"fate": SAME, "name": "same experts", "shade": palette.STEPS // 4},
+    {"fate": SOME, "name": "some changed", "shade": palette.STEPS * 5 // 8},
+    {"fate": ALL, "name": "all changed", "shade": palette.STEPS - 1},
+)
+
+
+def twin_strip(run: Run, other: Run, found: Difference, row: int, side: str) -> Picture:
+    """The text of one side, its twins marked by what became of their experts in layer `row`.
+
+    side: "A" or "B", whichever `run` is. `twin` holds each token's number on side A, -1 for none,
+    so that one selection serves both strips; `mate` the experts of its twin.
+    """
+    own, theirs = found.twins.pairs.T if side == "A" else found.twins.pairs.T[::-1]
+    count = len(run.tokens)
+    twin = np.full(count, -1, np.int32)
+    twin[own] = found.twins.pairs[:, 0]
+    mate = np.full((count, run.experts.shape[-1]), EMPTY, np.int16)
+    mate[own] = other.experts[row, theirs]
+    fate = np.full(count, -1)
+    fate[own] = _fates(found.overlap[row])
+    shades = {mark["fate"]: mark["shade"] for mark in MARKS}
+    shade = np.array([shades.get(int(f), PLAIN) for f in fate], np.uint8)
+    units = text_units(run.tokens)
+    first, parts = (np.array([getattr(u, n) for u in units], np.int32) for n in ("first", "count"))
+    worst = _worst(first, parts, fate)
+    scale = palette.diverging()
+    meta = {
+        "key": f"{run.key}-{other.key}",
+        "title": f"{side}: {run.name}",
+        "layer": run.layers[row],
+        "chosen": run.shape[3],
+        "model": model_name(run.source.model),
+        "units": [u.text for u in units],
+        "special": [i for i, u in enumerate(units) if u.special],
+        "kind": "fate",
+        "colour": "twins",
+        "side": side,
+        "light": scale.light,
+        "dark": scale.dark,
+        "legend": "In both texts",
+        "steps": list(MARKS) if len(own) else [],
+        "read": _strip_words(side, len(own), count),
+    }
+    owned = parts > 0
+    arrays = {
+        "first": first,
+        "count": parts,
+        "shade": np.where(owned, shade[worst], PLAIN).astype(np.uint8),
+        "fate": np.where(owned, np.maximum(fate[worst], 0), 0).astype(np.uint8),
+        "ids": run.tokens.ids,
+        "experts": run.experts[row],
+        "twin": twin,
+        "mate": mate,
+    }
+    return Picture(meta, arrays)
+
+
+def _strip_words(side: str, twins: int, count: int) -> str:
+    if not twins:
+        return f"None of the {count:,} tokens of {side} has a twin on the other side."
+    return (
+        f"{twins:,} of {count:,} tokens are in both texts, in the same order. Hover one for the "
+        "experts on both sides, click to select it in both. Without colour: on this side only."
+    )
+
+
+def _fates(overlap: np.ndarray) -> np.ndarray:
+    return np.where(overlap >= 1, SAME, np.where(overlap > 0, SOME, ALL))
+
+
+def _worst(first: np.ndarray, count: np.ndarray, fate: np.ndarray) -> np.ndarray:
+    """[U] the token of each unit that changed most."""
+    last = len(fate) - 1
+    return np.array(
+        [
+            min(f, last) if n < 2 else f + int(np.argmax(fate[f : f + n]))
+            for f, n in zip(first, count, strict=True)
+        ],
+        dtype=np.int64,
+    )
+
+
+def bits_bars(a: Run, b: Run, found: Difference, labels: list[str]) -> Picture:
+    """Divergence between the loads of the two sides, a bar a layer, each with its chance."""
+    meta = {
+        "kind": "bars",
+        "title": "How far apart, layer by layer",
+        "x": {"name": "Layer", "labels": labels, "pick": "row"},
+        "y": {"name": "Divergence of expert shares, bits", "unit": "bits", "digits": 3},
+        "parts": [{"name": "changed"}],
+        "band": {"name": "chance"},
+        "read": (
+            "Jensen–Shannon divergence between the experts' shares: 0 bits, both sides use a "
+            "layer's experts alike; 1 bit, they share none. Grey: 95 % of what comes out when "
+            f"tokens change sides at random ({found.shuffles} shuffles). Click a bar to open it."
+        ),
+        **_common(a, b),
+    }
+    return Picture(meta, _floats(changed=found.bits, low=found.low, high=found.high))
+
+
+def kept_bars(a: Run, b: Run, found: Difference, labels: list[str], name: str) -> Picture:
+    """Share of the twins' choices that side B kept, a bar a layer, beside chance.
+
+    name: what the share is called on the axis.
+    """
+    even = found.even_kept
+    line = {"at": float(even[0]), "name": f"K / E = {percent(even[0])}"}
+    meta = {
+        "kind": "bars",
+        "title": "How much is kept, layer by layer",
+        "x": {"name": "Layer", "labels": labels, "pick": "row"},
+        "y": {"name": name, "unit": "%"},
+        "parts": [{"name": "kept"}],
+        "band": {"name": "chance, tokens paired at random"},
+        "read": (
+            "Of the experts that A chose for a token, how many B chose too. Dashed: routers that "
+            "choose at random. Grey: what remains when tokens are paired at random, because some "
+            "experts are busy on both sides."
+        ),
+        **({"line": line} if len(set(even.tolist())) == 1 else {}),
+        **_common(a, b),
+    }
+    chance = found.loaded_kept
+    return Picture(meta, _floats(kept=found.kept, low=chance, high=chance))
+
+
+def expert_bars(a: Run, b: Run, found: Difference, row: int, label: str) -> Picture:
+    """The experts of one layer: share on side A beside share on side B."""
+    size = int(np.isfinite(found.share_a[row]).sum())
+    meta = {
+        "kind": "bars",
+        "title": "Who gains, who loses",
+        "place": f"layer {label}",
+        "beside": True,
+        "x": {"name": "Expert", "labels": [str(e) for e in range(size)], "pick": "expert"},
+        "y": {"name": "Share of assignments", "unit": "%"},
+        "parts": [{"name": "A"}, {"name": "B"}],
+        "band": {"name": "chance"},
+        "read": (
+            "Each expert's share of the layer's assignments on both sides. Grey: where 95 % of "
+            "its shares fall when tokens change sides at random."
+        ),
+        **_common(a, b),
+    }
+    arrays = {
+        "A": found.share_a,
+        "B": found.share_b,
+        "low": found.share_low,
+        "high": found.share_high,
+    }
+    return Picture(meta, _floats(**{name: array[row][:size] for name, array in arrays.items()}))
+
+
+def change_grid(a: Run, b: Run, found: Difference, labels: list[str]) -> Picture:
+    """Layers x experts: share on side B minus share on side A, zero neutral."""
+    gap = found.share_b - found.share_a
+    reach = float(np.nanmax(np.abs(gap))) or 0.01
+    inside = (gap >= found.gap_low) & (gap <= found.gap_high)
+    points = f"{100 * reach:.0f} points"
+    meta = {
+        "title": "B minus A, expert by expert",
+        "rows": {"kind": "layer", "name": "Layer", "labels": labels},
+        "fixed": {},
+        "cell": {"name": "B minus A", "low": -reach, "high": reach, "unit": "points"},
+        "ends": [f"{points} more in A", "0", f"{points} more in B"],
+        "columns": gap.shape[1],
+        "chosen": a.shape[3],
+        "read": (
+            "Each cell is one expert of one layer: its share of the assignments in B minus that "
+            "in A. Small squares: no more than chance gives (95 % band of "
+            f"{found.shuffles} shuffles), so one in twenty is large by chance too."
+        ),
+        **_common(a, b, palette.diverging()),
+    }
+    arrays = {
+        "values": quantised(gap, -reach, reach),
+        "inside": np.where(np.isfinite(gap), inside, 0).astype(np.uint8),
+        **_floats(low=found.gap_low, high=found.gap_high),
+    }
+    return Picture(meta, arrays)
+
+
+def side_grid(run: Run, side: str) -> Picture:
+    """Layers x experts of one side, as on the Explore page."""
+    picture = load_grid(run, expert_load(run))
+    return replace(picture, meta={**picture.meta, "title": f"{side}: {run.name}"})
+
+
+def saturation_lines(
+    run: Run, settled: np.ndarray, seen: np.ndarray, chance: tuple[float, float], row: int, at: int
+) -> Picture:
+    """Share of the final choices made already at each moment of training, a line a layer.
+
+    settled [C, L]; seen [C] tokens trained on; chance: 95 % of layers of random routers; at: the
+    moment that side A shows.
+    """
+    moments = np.arange(len(seen))
+    names = [tokens_seen(n) for n in seen]
+    meta = {
+        "kind": "lines",
+        "title": "How routing settled",
+        "place": f"layer {run.layers[row]}",
+        "x": {
+            "name": "Tokens trained on",
+            "low": 0.0,
+            "high": float(len(seen) - 1),
+            "ticks": [[int(m), name] for m, name in zip(moments, names, strict=True)],
+        },
+        "y": {"name": "Final choices made already", "unit": "%"},
+        "lines": [f"Layer {x}" for x in run.layers],
+        "strong": row,
+        "upright": {"at": at, "name": "A"},
+        "band": {"name": "chance"},
+        "read": (
+            "Router saturation: how many of the choices that the finished model makes were made "
+            "at each moment already, a line a layer. Grey: routers that choose at random."
+        ),
+        **_common(run, run),
+    }
+    low, high = (np.full(len(seen), end) for end in chance)
+    return Picture(meta, _floats(xs=moments, values=settled, low=low, high=high))
+
+
+def tokens_seen(count: int) -> str:
+    """A number of training tokens in few letters: "0", "41 K", "10.4 M"."""
+    if count >= 1e6:
+        return f"{count / 1e6:.1f} M"
+    return f"{count / 1e3:.0f} K" if count >= 1e3 else str(int(count))
+
+
+def likeness_grid(a: RoutingTrace, b: RoutingTrace, found: Likeness, names: tuple) -> Picture:
+    """Layers of A x layers of B: how alike they sort the tokens. names: labels of both."""
+    high = float(found.agreement.max()) or 1.0
+    meta = {
+        "title": "Which layers sort tokens alike",
+        "rows": {"kind": "layer", "name": "Layer of A", "labels": names[0]},
+        "across": {"kind": "layer of B", "name": "Layer of B", "labels": names[1]},
+        "fixed": {},
+        "cell": {"name": "Agreement", "low": 0.0, "high": high, "unit": "%"},
+        "ends": ["0 %", percent(high)],
+        "columns": len(names[1]),
+        "chosen": a.shape[3],
+        "read": (
+            "Each cell sets one layer of A against one of B. 100 %: tokens that share experts in "
+            "one share them in the other; chance gives "
+            f"{percent(float(found.chance.min()))} to {percent(float(found.chance.max()))}. Names "
+            "of experts play no part. Centred kernel alignment of the choices."
+        ),
+        **_common(a, b, palette.sequential()),
+    }
+    arrays = {"values": quantised(found.agreement, 0.0, high)}
+    return Picture(meta, {**arrays, **_floats(low=found.chance, high=found.chance)})
+
+
+def likeness_bars(
+    a: RoutingTrace, b: RoutingTrace, found: Likeness, band: tuple, row: int, names: tuple
+) -> Picture:
+    """One layer of A against every layer of B, beside chance."""
+    meta = {
+        "kind": "bars",
+        "title": f"Layer {names[0][row]} of A against every layer of B",
+        "x": {"name": "Layer of B", "labels": names[1]},
+        "y": {"name": "Agreement", "unit": "%"},
+        "parts": [{"name": "kept"}],
+        "band": {"name": "chance"},
+        "read": (
+            "How alike this layer of A and each layer of B sort the same tokens. Grey: 95 % of "
+            "what comes out when the tokens of one model are shuffled."
+        ),
+        **_common(a, b),
+    }
+    return Picture(meta, _floats(kept=found.agreement[row], low=band[0], high=band[1]))
+
+
+def measure_bars(
+    trace: RoutingTrace, side: str, name: str, values: np.ndarray, band: tuple, top: float,
+    labels: list[str],
+) -> Picture:  # fmt: skip
+    """One figure per layer of one model, with what chance gives; top: end of the shared scale."""
+    meta = {
+        "kind": "bars",
+        "title": f"{side}: {model_name(trace.source.model)}",
+        "x": {"name": "Layer", "labels": labels, **({"pick": "row"} if side == "A" else {})},
+        "y": {"name": name, "unit": "", "digits": 3, "top": top},
+        "parts": [{"name": side}],
+        "band": {"name": "chance"},
+        "read": "Each bar is one layer; both models on one scale. Grey: what chance gives.",
+        **_common(trace, trace),
+    }
+    return Picture(meta, _floats(**{side: values}, low=band[0], high=band[1]))
+
+
+def _floats(**arrays: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+
+
+def _common(
+    a: Run | RoutingTrace, b: Run | RoutingTrace, scale: palette.Scale | None = None
+) -> dict:
+    names = dict.fromkeys(model_name(run.source.model) for run in (a, b))
+    facts = {"key": f"{a.key}-{b.key}", "model": " and ".join(names)}
+    if scale is not None:
+        return {**facts, "light": scale.light, "dark": scale.dark}
+    light, dark = ({**ink, "A": ink["kept"], "B": ink["lost"]} for ink in palette.inks())
+    return {**facts, "inks": {"light": light, "dark": dark}}
