@@ -123,18 +123,15 @@ def bits_bars(a: Run, b: Run, found: Difference, labels: list[str]) -> Picture:
     return Picture(meta, _floats(changed=found.bits, low=found.low, high=found.high))
 
 
-def kept_bars(a: Run, b: Run, found: Difference, labels: list[str], name: str) -> Picture:
-    """Share of the twins' choices that side B kept, a bar a layer, beside chance.
-
-    name: what the share is called on the axis.
-    """
+def kept_bars(a: Run, b: Run, found: Difference, labels: list[str]) -> Picture:
+    """Share of the twins' choices that side B kept, a bar a layer, beside chance."""
     even = found.even_kept
     line = {"at": float(even[0]), "name": f"K / E = {percent(even[0])}"}
     meta = {
         "kind": "bars",
         "title": "How much is kept, layer by layer",
         "x": {"name": "Layer", "labels": labels, "pick": "row"},
-        "y": {"name": name, "unit": "%"},
+        "y": {"name": "Choices of shared tokens kept", "unit": "%"},
         "parts": [{"name": "kept"}],
         "band": {"name": "chance, tokens paired at random"},
         "read": (
@@ -251,6 +248,22 @@ def tokens_seen(count: int) -> str:
     if count >= 1e6:
         return f"{count / 1e6:.1f} M"
     return f"{count / 1e3:.0f} K" if count >= 1e3 else str(int(count))
+
+
+def plain_strip(
+    picture: Picture, a: RoutingTrace, b: RoutingTrace, found: Likeness, side: str
+) -> Picture:
+    """A strip coloured by expert as one side of a pair of models: one selection serves both."""
+    trace = a if side == "A" else b
+    twin = np.full(len(trace.tokens), -1, np.int32)
+    twin[found.twins.pairs[:, "AB".index(side)]] = found.twins.pairs[:, 0]
+    read = (
+        "Coloured by the expert with the largest gate in this layer. Equal colours on the two "
+        "sides mean nothing: look at which tokens share one."
+    )
+    title = f"{side}: {model_name(trace.source.model)}"
+    meta = {**picture.meta, "key": f"{picture.meta['key']}-{side}", "title": title, "side": side}
+    return Picture({**meta, "read": read}, {**picture.arrays, "twin": twin})
 
 
 def likeness_grid(a: RoutingTrace, b: RoutingTrace, found: Likeness, names: tuple) -> Picture:

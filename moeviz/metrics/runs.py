@@ -16,7 +16,7 @@ class Run:
     """The choices of one run, from a trace, from a part of one, or from a record without gates.
 
     experts: [L, T, K] chosen ids, -1 for an empty slot. tokens, router, source, layers and shape:
-    as those of a RoutingTrace. name: what the screen calls it.
+    as those of a RoutingTrace. name: what the screen calls it. logits: never known.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Run:
     router: RouterSpec
     source: Provenance
     layers: tuple[int, ...]
+    logits: None = None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

@@ -216,18 +216,18 @@ def get_ready(slot: DeltaGenerator) -> Callable[[str], None]:
             plan = session.planned(name)
             if plan.bytes > ASK_FIRST and st.session_state.get("agreed") != name:
                 _put_to_the_visitor(name, str(plan))
-            watch = _progress(str(plan)) if plan.bytes > QUIET else None
+            watch = progress(str(plan), _stay) if plan.bytes > QUIET else None
             shelf().take(name, watch)
         slot.empty()
 
     return prepare
 
 
-def _progress(sentence: str) -> Watch:
-    """Draws what the load takes, a bar and a way to stop; hands back what moves the bar."""
+def progress(sentence: str, stop: Callable[[], None]) -> Watch:
+    """Draws what a load takes, a bar and a way to stop; hands back what moves the bar."""
     st.info(plain(sentence))
     bar = st.progress(0.0, "Starting")
-    st.button("Stop loading", on_click=_stay)
+    st.button("Stop loading", on_click=stop)
     return lambda stage, share: bar.progress(share, plain(stage) or "Starting")
 
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 import streamlit as st
 
 from moeviz.trace import RoutingTrace
-from moeviz.ui import lab_setting, session, setting
+from moeviz.ui import against, lab_setting, session, setting
 from moeviz.ui.lent import lent
 from moeviz.ui.markdown import plain
 from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
 
 PARAMETERS = ("model", "text", "long", "trace", "layer", "expert", "token", "colour", "cells",
-              *setting.PARAMETERS, *lab_setting.PARAMETERS)  # fmt: skip
+              *setting.PARAMETERS, *lab_setting.PARAMETERS, *against.PARAMETERS)  # fmt: skip
 
 
 def open_link() -> None:

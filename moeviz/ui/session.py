@@ -123,6 +123,12 @@ def asked() -> tuple[str, str]:
 
 def show_trace(trace: RoutingTrace, origin: str, name: str = "") -> None:
     """Show this trace from now on, until `back_to_text`; raises MoevizError for one too large."""
+    keep_trace(trace, origin, name)
+    st.session_state["kept"] = trace.key
+
+
+def keep_trace(trace: RoutingTrace, origin: str, name: str = "") -> None:
+    """Keep this trace without showing it; raises MoevizError for one too large."""
     layers, tokens, experts, chosen = trace.shape
     if max(tokens * experts, layers * tokens * chosen) > MOST_CELLS:
         raise MoevizError(
@@ -134,8 +140,7 @@ def show_trace(trace: RoutingTrace, origin: str, name: str = "") -> None:
     found.pop(trace.key, None)
     found[trace.key] = Kept(trace, origin, name)
     while len(found) > MOST_KEPT:
-        del found[next(iter(found))]
-    st.session_state["kept"] = trace.key
+        del found[next(key for key in found if key != st.session_state.get("kept"))]
 
 
 def back_to_text() -> None:
@@ -154,10 +159,13 @@ def kept() -> Kept | None:
 
 
 def shown() -> tuple[str, str]:
-    """(model, text) of what is on screen; of a kept trace, as the trace names them."""
+    """(model, text) of what is on screen; of a kept trace, as the trace names them.
+
+    Before anything was traced, what was asked for.
+    """
     here = kept()
     if here is None:
-        return st.session_state["shown"]
+        return st.session_state.get("shown", asked())
     return here.trace.source.model, here.trace.tokens.source
 
 

@@ -1,0 +1,433 @@
+"""What to see on the Compare page: the two sides, and pictures of what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import streamlit as st
+
+from moeviz.charts import compare as pictures
+from moeviz.charts import compare_words as words
+from moeviz.charts.strip import strip_picture
+from moeviz.metrics.balance import balance, balance_chance
+from moeviz.metrics.difference import Difference, difference, saturation
+from moeviz.metrics.likeness import Likeness, agreement_band, likeness
+from moeviz.metrics.load import layer_sizes
+from moeviz.metrics.repetition import repetition
+from moeviz.metrics.runs import Run
+from moeviz.store.files import read_trace
+from moeviz.trace import MoevizError, RoutingTrace
+from moeviz.ui import against as choice
+from moeviz.ui import ask, session, sides
+from moeviz.ui.against import PAIRS, WAYS, Against, set_against
+from moeviz.ui.capacity import layer_choice
+from moeviz.ui.components import heat_grid, plot, token_strip
+from moeviz.ui.examples import EXAMPLES
+from moeviz.ui.figure import figure
+from moeviz.ui.markdown import plain
+from moeviz.ui.shelf import shelf
+from moeviz.ui.sides import LANGUAGES, Sides
+from moeviz.ui.view import View, layer_labels
+
+MEASURES = {"evenness": "Evenness of the load", "repetition": "Repetition of neighbours"}
+"""What two models can be compared by, layer by layer."""
+
+
+def way_choice(against: Against) -> None:
+    """What to compare with; every choice in sight."""
+    state = st.session_state
+    state["way"] = against.way
+    st.segmented_control(
+        "Compare with", list(WAYS), key="way", required=True, wrap=True, format_func=WAYS.get,
+        on_change=lambda: set_against(way=state["way"]),
+    )  # fmt: skip
+
+
+def two_sides(against: Against) -> RoutingTrace | None:
+    """The controls of both sides; hands back the trace of side A."""
+    if against.way == "text" and session.kept() is None:
+        st.pills("Pairs to start from", list(PAIRS), key="pair", on_change=_take_pair)
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown("**A**")
+        trace = ask.asked_trace()
+    with right:
+        st.markdown("**B**")
+        _SIDE_B[against.way](against)
+    return trace
+
+
+def _take_pair() -> None:
+    state = st.session_state
+    if state["pair"] in PAIRS:
+        one, other = PAIRS[state["pair"]]
+        state["text"] = one
+        session.ask(text=one)
+        set_against(text=other, lost="")
+
+
+def _text_box(against: Against) -> None:
+    """The text of side B: an area, its examples, and a button."""
+    state = st.session_state
+    state["b_text"] = sides.other_text(against, session.shown()[1])
+    st.pills(
+        "Examples for B", list(EXAMPLES), key="b_example", on_change=_take_example,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    with st.form("b_form", border=False):
+        st.text_area("Other text", key="b_text", height=108, label_visibility="collapsed",
+                     placeholder="Any text to set beside yours")  # fmt: skip
+        st.form_submit_button("Compare", type="primary", on_click=_take_text)
+    if against.lost and against.lost != session.digest(state["b_text"]):
+        st.info("This link was made with a second text too long for an address. Paste it here.")
+
+
+def _take_text() -> None:
+    text = st.session_state["b_text"]
+    if text.strip():
+        set_against(text=text, lost="")
+
+
+def _take_example() -> None:
+    name = st.session_state["b_example"]
+    if name in EXAMPLES:
+        set_against(text=EXAMPLES[name], lost="")
+
+
+def _length(against: Against) -> None:
+    """How much the model is to write."""
+    state = st.session_state
+    if session.kept() and session.kept().trace.tokens.generated.any():
+        st.markdown("The part of this trace that the model wrote itself, token by token.")
+        return
+    st.markdown(
+        "The model goes on from your text, always with its likeliest token. A is the prompt, "
+        "which it reads at once; B is what it then reads of its own, token by token."
+    )
+    state["new"] = against.new
+    st.segmented_control(
+        "Tokens to write", [20, 40, 80, 160], key="new", required=True,
+        on_change=lambda: set_against(new=state["new"]),
+    )  # fmt: skip
+
+
+def _model_box(against: Against) -> None:
+    """The model of side B, and what it takes to load it."""
+    with st.form("b_model_form", border=False):
+        st.text_input(
+            "Hub id or local folder", key="b_model", placeholder="allenai/OLMoE-1B-7B-0924"
+        )
+        st.form_submit_button("Load", type="primary", on_click=_take_model)
+    if against.model:
+        try:
+            _get_model(against.model)
+        except MoevizError as error:
+            st.error(plain(str(error)))
+            return
+        state = st.session_state
+        state["kin"] = against.kin
+        st.checkbox(
+            "Both are checkpoints of one training run: compare expert by expert", key="kin",
+            on_change=lambda: set_against(kin=state["kin"]),
+        )  # fmt: skip
+
+
+def _take_model() -> None:
+    name = st.session_state["b_model"].strip()
+    st.session_state["b_typed"] = name
+    set_against(model=name)
+
+
+def _get_model(name: str) -> None:
+    """Load B's model; one that is large, or comes from a link, only after a click."""
+    if name in shelf():
+        return
+    state, plan = st.session_state, session.planned(name)
+    small = plan.bytes <= ask.ASK_FIRST
+    if state.get("b_agreed") != name and not (small and state.get("b_typed") == name):
+        st.info(plain(str(plan)))
+        st.button("Load it", key="b_load", on_click=lambda: state.update(b_agreed=name))
+        return
+    slot = st.empty()
+    with slot.container(), st.spinner(f"Loading the model {plain(name)}"):
+        quiet = plan.bytes <= ask.QUIET
+        shelf().take(name, None if quiet else ask.progress(str(plan), _let_go))
+    slot.empty()
+
+
+def _let_go() -> None:
+    st.session_state["b_agreed"] = st.session_state["b_typed"] = ""
+
+
+def _trace_box(against: Against) -> None:
+    """The trace of side B: a file, or one that is open already."""
+    state, found = st.session_state, session.kept_traces()
+    turn = state.setdefault("b_openings", 0)
+    st.file_uploader(
+        f"A .moetrace file, up to {ask.LARGEST_FILE} MB", key=f"b_file_{turn}",
+        max_upload_size=ask.LARGEST_FILE, on_change=_open_file,
+    )  # fmt: skip
+    trouble = state.pop("b_trouble", "")
+    if trouble:
+        st.error(plain(trouble))
+    if found:
+        state["b_trace"] = against.trace if against.trace in found else None
+        st.pills(
+            "Open already", list(found), key="b_trace", format_func=_kept_name,
+            on_change=lambda: set_against(trace=state["b_trace"] or ""),
+        )  # fmt: skip
+
+
+def _kept_name(key: str) -> str:
+    kept = session.kept_traces()[key]
+    return plain(kept.name or f"{kept.origin} {key[:6]}")
+
+
+def _open_file() -> None:
+    """Keep the trace in the file for side B; the file itself is let go."""
+    state = st.session_state
+    file = state[f"b_file_{state['b_openings']}"]
+    if file is None:
+        return
+    state["b_openings"] += 1
+    try:
+        trace = read_trace(file.getvalue(), file.name)
+        session.keep_trace(trace, "uploaded", file.name)
+        set_against(trace=trace.key)
+    except MoevizError as error:
+        state["b_trouble"] = str(error)
+
+
+_SIDE_B: dict[str, Callable[[Against], None]] = {
+    "text": _text_box,
+    "generated": _length,
+    "model": _model_box,
+    "trace": _trace_box,
+}
+"""The controls of side B, by way; moments of training have none of this kind."""
+
+
+def moment_choice(against: Against) -> None:
+    """Which two moments of training, and which passages."""
+    state, record = st.session_state, sides.training_record()
+    names = [pictures.tokens_seen(n) for n in record.seen]
+    start, end = against.moments
+    state["moments"] = (names[start], names[end])
+    state["passages"] = against.passages if against.passages in record.languages else None
+
+    def take() -> None:
+        chosen = tuple(names.index(name) for name in state["moments"])
+        set_against(moments=chosen, passages=state["passages"] or "")
+
+    st.select_slider(
+        "From A to B: tokens that the demo model had been trained on", names, key="moments",
+        on_change=take,
+    )  # fmt: skip
+    codes = [code for code in LANGUAGES if code in record.languages]
+    st.pills(
+        "Passages in (none chosen: all)", codes, key="passages", format_func=LANGUAGES.get,
+        on_change=take,
+    )  # fmt: skip
+
+
+def found_sides(trace: RoutingTrace | None, against: Against) -> Sides | None:
+    """The two runs; None, with a sentence on the screen, where there is nothing to compare yet.
+
+    What fails leaves the pair that was on screen before in its place.
+    """
+    state = st.session_state
+    try:
+        found = _sides_now(trace, against)
+    except MoevizError as error:
+        st.error(plain(str(error)))
+        before = state.get("sides")
+        return before[1] if before and before[0] == (against.way, _key(trace)) else None
+    if found is not None:
+        state["sides"] = ((against.way, _key(trace)), found)
+    return found
+
+
+def _key(trace: RoutingTrace | None) -> str:
+    return trace.key if trace is not None else ""
+
+
+def _sides_now(trace: RoutingTrace | None, against: Against) -> Sides | None:
+    if against.way == "moment":
+        return sides.two_moments(against)
+    if trace is None:
+        return None
+    if against.way == "generated":
+        slot = st.empty()
+        found = sides.prompt_and_rest(
+            trace, against, lambda share: slot.progress(share, "The model is writing")
+        )
+        slot.empty()
+        return found
+    if against.way == "model":
+        if not against.model:
+            st.info("Name a model on side B: a hub id, or a folder on this machine.")
+        return sides.two_models(trace, against) if against.model in shelf() else None
+    if against.way == "trace":
+        return sides.two_traces(trace, against)
+    with st.spinner("Reading the other text"):
+        return sides.two_texts(trace, against)
+
+
+def toolbar(found: Sides, view: View) -> None:
+    """The layer that the page shows."""
+    with st.container(horizontal=True, key="toolbar", gap="medium"):
+        layer_choice(found.a, view)
+        if not found.same_experts:
+            st.segmented_control(
+                "Compare the models by", list(MEASURES), key="measure_by", required=True,
+                wrap=True, format_func=MEASURES.get, default="evenness",
+            )  # fmt: skip
+
+
+def show(found: Sides, view: View, against: Against) -> None:
+    """The findings in words, then the pictures."""
+    for sentence in words.cautions(found.a, found.b):
+        st.warning(plain(sentence))
+    if found.same_experts:
+        _show_difference(found, view, against)
+    else:
+        _show_likeness(found, view)
+
+
+def _show_difference(found: Sides, view: View, against: Against) -> None:
+    a, b, row = found.a, found.b, view.row
+    change, labels = _difference(a.key, b.key, a, b), layer_labels(a)
+    st.markdown("#### " + plain(words.headline(change, labels)))
+    toolbar(found, view)
+    st.markdown(plain(words.layer_sentence(change, row, labels[row])))
+    if not change.twins.complete:
+        st.info("These texts are long and very different, so only tokens that they share at "
+                "their beginning and end are linked.")  # fmt: skip
+    draw = _drawer(a, b)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        for run, other, side in ((a, b, "A"), (b, a, "B")):
+            draw(
+                f"strip_{side}", (row,), token_strip,
+                lambda r=run, o=other, s=side: pictures.twin_strip(r, o, change, row, s),
+            )  # fmt: skip
+        draw("experts", (row,), plot,
+             lambda: pictures.expert_bars(a, b, change, row, labels[row]))  # fmt: skip
+    with right:
+        draw("bits", (), plot, lambda: pictures.bits_bars(a, b, change, labels))
+        if len(change.twins.pairs):
+            draw("kept", (), plot, lambda: pictures.kept_bars(a, b, change, labels))
+        if against.way == "moment":
+            draw("settled", (row, against), plot, lambda: _saturation(a, against, row))
+        draw("gap", (), heat_grid, lambda: pictures.change_grid(a, b, change, labels))
+    one, other = st.columns(2, gap="medium")
+    with one:
+        draw("grid_A", (), heat_grid, lambda: pictures.side_grid(a, "A"))
+    with other:
+        draw("grid_B", (), heat_grid, lambda: pictures.side_grid(b, "B"))
+
+
+def _drawer(a: Run | RoutingTrace, b: Run | RoutingTrace) -> Callable:
+    """A function that draws one picture of the pair, made once in a session."""
+
+    def draw(kind: str, options: tuple, component: Callable, make: Callable) -> None:
+        figure(kind, a, (b.key, *options), make, component)
+
+    return draw
+
+
+def _saturation(run: Run, against: Against, row: int):
+    record = sides.training_record()
+    places = record.passages(against.passages if against.passages in record.languages else "")
+    settled = saturation(record.choices(places))
+    even = run.router.chosen / run.router.experts
+    spread = 1.96 * np.sqrt(even * (1 - even) / (len(run.tokens) * run.router.chosen))
+    chance = (even - spread, even + spread)
+    return pictures.saturation_lines(run, settled, record.seen, chance, row, against.moments[0])
+
+
+def _show_likeness(found: Sides, view: View) -> None:
+    a, b, row = found.a, found.b, view.row
+    names = (layer_labels(a), layer_labels(b))
+    st.markdown(plain(words.models_sentence(a, b)))
+    try:
+        like = _likeness(a.key, b.key, a, b)
+    except MoevizError as error:
+        st.info(plain(str(error)))
+        toolbar(found, view)
+        return
+    st.markdown("#### " + plain(words.likeness_headline(like, names)))
+    toolbar(found, view)
+    draw = _drawer(a, b)
+    best = int(np.argmax(like.agreement[row] - like.chance[row]))
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        draw(
+            "strip_A",
+            (row, "models"),
+            token_strip,
+            lambda: pictures.plain_strip(strip_picture(a, row, "expert"), a, b, like, "A"),
+        )
+        draw(
+            "strip_B",
+            (best, "models"),
+            token_strip,
+            lambda: pictures.plain_strip(strip_picture(b, best, "expert"), a, b, like, "B"),
+        )
+    with right:
+        draw("agreement", (), heat_grid, lambda: pictures.likeness_grid(a, b, like, names))
+        band = _agreement_band(a.key, b.key, row, a, b, like)
+        draw("alike", (row,), plot, lambda: pictures.likeness_bars(a, b, like, band, row, names))
+    _show_measures(a, b, names, draw)
+
+
+def _show_measures(a: RoutingTrace, b: RoutingTrace, names: tuple, draw: Callable) -> None:
+    by = st.session_state.get("measure_by") or "evenness"
+    values = {side: _measure(run.key, by, run) for side, run in (("A", a), ("B", b))}
+    top = float(max(np.nanmax(np.stack(part)) for part in values.values()))
+    columns = st.columns(2, gap="medium")
+    for column, side, run, labels in zip(columns, "AB", (a, b), names, strict=True):
+        own, low, high = values[side]
+        with column:
+            draw(
+                f"measure_{side}", (by,), plot,
+                lambda r=run, s=side, v=own, c=(low, high), n=labels: pictures.measure_bars(
+                    r, s, MEASURES[by], v, c, top, n
+                ),
+            )  # fmt: skip
+
+
+@st.cache_resource(max_entries=16, scope="session", show_spinner=False)
+def _measure(key: str, by: str, _trace: RoutingTrace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(values [L], low and high of chance [L])."""
+    if by == "repetition":
+        found = repetition(_trace)
+        return found.first, found.loaded_first, found.loaded_first
+    tokens = len(_trace.tokens)
+    sizes = list(zip(*(size.tolist() for size in layer_sizes(_trace)), strict=True))
+    bands = {size: balance_chance(tokens, *size).entropy for size in set(sizes)}
+    low, high = np.array([bands[size] for size in sizes]).T
+    return balance(_trace).entropy, low, high
+
+
+@st.cache_resource(max_entries=8, scope="session", show_spinner=False)
+def _difference(key: str, other: str, _a: Run, _b: Run) -> Difference:
+    return difference(_a, _b)
+
+
+@st.cache_resource(max_entries=4, scope="session", show_spinner=False)
+def _likeness(key: str, other: str, _a: RoutingTrace, _b: RoutingTrace) -> Likeness:
+    return likeness(_a, _b)
+
+
+@st.cache_resource(max_entries=64, scope="session", show_spinner=False)
+def _agreement_band(
+    key: str, other: str, row: int, _a: RoutingTrace, _b: RoutingTrace, _found: Likeness
+) -> tuple[np.ndarray, np.ndarray]:
+    return agreement_band(_a, _b, _found, row)
+
+
+def link(against: Against) -> dict[str, str]:
+    """What this page adds to the address."""
+    return choice.to_link(against, session.digest(against.text))

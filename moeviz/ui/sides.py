@@ -1,0 +1,135 @@
+"""The two runs that the Compare page sets side by side, whatever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from moeviz.charts.compare import tokens_seen
+from moeviz.charts.words import model_name
+from moeviz.metrics.difference import check_comparable
+from moeviz.metrics.runs import Run, prompt_and_generated, run_of
+from moeviz.store.emergence import Emergence, open_emergence
+from moeviz.trace import MoevizError, Provenance, RoutingTrace
+from moeviz.ui import session
+from moeviz.ui.against import MOST_NEW, Against, partner
+from moeviz.ui.at_hand import at_hand
+
+CONTINUATIONS = 4
+"""Continuations kept in one session."""
+
+LANGUAGES = {
+    "en": "English", "fr": "French", "de": "German", "es": "Spanish", "pt": "Portuguese",
+    "it": "Italian", "nl": "Dutch", "pl": "Polish", "ru": "Russian", "uk": "Ukrainian",
+    "el": "Greek", "tr": "Turkish", "fi": "Finnish", "ar": "Arabic", "fa": "Persian",
+    "hi": "Hindi", "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "code": "Code",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sides:
+    """a and b: two runs whose experts are the same ones, or two traces of different models."""
+
+    a: Run | RoutingTrace
+    b: Run | RoutingTrace
+    same_experts: bool = True
+
+
+def other_text(against: Against, text: str) -> str:
+    """The text of side B, the page's own choice until the visitor made one."""
+    return against.text or partner(text)
+
+
+def two_moments(against: Against) -> Sides:
+    """The demo model's passages at two moments of its training; needs no model."""
+    record = training_record()
+    places = record.passages(against.passages if against.passages in record.languages else "")
+    tokens, choices = record.tokens(places), record.choices(places)
+    layers = tuple(range(choices.shape[1]))
+    runs = []
+    for moment in against.moments:
+        seen = tokens_seen(record.seen[moment])
+        name = f"after {seen} tokens of training" if record.seen[moment] else "before training"
+        source = Provenance(model="demo", revision=f"{record.seen[moment]} tokens")
+        runs.append(Run(name, choices[moment], tokens, record.router, source, layers))
+    return Sides(*runs)
+
+
+@st.cache_resource(show_spinner=False)
+def training_record() -> Emergence:
+    """The record of the demo model's training."""
+    return open_emergence()
+
+
+def two_texts(trace: RoutingTrace, against: Against) -> Sides:
+    """The text on screen and another one, read by the same model."""
+    model, text = session.shown()
+    other = other_text(against, text)
+    session.check_text(other)
+    if session.kept() and not at_hand(model):
+        raise MoevizError(
+            f"Reading another text needs the model {model_name(model)}, which is not on this "
+            "machine. Load it with Change model, or compare with a saved trace."
+        )
+    again = session.text_trace(model, other)
+    return Sides(run_of(trace, "your text"), run_of(again, "the other text"))
+
+
+def prompt_and_rest(trace: RoutingTrace, against: Against, watch: Callable) -> Sides:
+    """The text on screen and what the model writes after it; of a generation, its two parts."""
+    if not trace.tokens.generated.any():
+        trace = _continued(trace, against.new, watch)
+    return Sides(*prompt_and_generated(trace))
+
+
+def two_models(trace: RoutingTrace, against: Against) -> Sides:
+    """The text on screen read by the model on screen and by another one that is loaded."""
+    again = session.text_trace(against.model, trace.tokens.source)
+    return _unlike(trace, again, against.kin)
+
+
+def two_traces(trace: RoutingTrace, against: Against) -> Sides:
+    """What is on screen and a kept trace."""
+    kept = session.kept_traces().get(against.trace)
+    if kept is None:
+        raise MoevizError("Open a trace file on side B, or choose one that is open already.")
+    return _unlike(trace, kept.trace, trace.source.model == kept.trace.source.model or against.kin)
+
+
+def _unlike(trace: RoutingTrace, other: RoutingTrace, kin: bool) -> Sides:
+    if not kin:
+        return Sides(trace, other, same_experts=False)
+    check_comparable(trace, other)
+    names = (
+        model_name(run.source.model) + (f" ({run.source.rule})" if run.source.rule else "")
+        for run in (trace, other)
+    )
+    return Sides(*(run_of(run, n) for run, n in zip((trace, other), names, strict=True)))
+
+
+def _continued(trace: RoutingTrace, new: int, watch: Callable[[float], None]) -> RoutingTrace:
+    """The text on screen with what the model writes next, likeliest token by likeliest token."""
+    model, text = session.shown()
+    if session.kept():
+        raise MoevizError(
+            "This trace holds no generated tokens. Go back to the text, and the model can "
+            "continue it."
+        )
+    found = st.session_state.setdefault("continuations", {})
+    mark = (model, session.digest(text), new)
+    if mark not in found:
+        found[mark] = _write(model, text, min(new, MOST_NEW), watch)
+        while len(found) > CONTINUATIONS:
+            del found[next(iter(found))]
+    return found[mark]
+
+
+def _write(model: str, text: str, new: int, watch: Callable[[float], None]) -> RoutingTrace:
+    from moeviz.models.generate import generate  # late: torch takes seconds
+
+    step = None
+    for step in generate(session.loaded(model), text, max_new_tokens=new, logits=False):
+        watch((step.number + 1) / new)
+    return step.trace

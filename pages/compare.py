@@ -1,0 +1,42 @@
+"""Compare: two texts, models or moments side by side, and what differs between them."""
+
+import streamlit as st
+
+from moeviz.trace import RoutingTrace
+from moeviz.ui import against, ask, compare, links, session
+from moeviz.ui.components import wire
+from moeviz.ui.door import through_door
+
+through_door("compare")
+links.open_link()
+facts = ask.model_bar()
+st.title("What changes between two runs?", anchor=False)
+st.markdown(
+    "Set what is on screen (A) beside something else (B) and see which tokens go to other "
+    "experts, which experts gain or lose, and how much of that chance would do."
+)
+chosen = against.current()
+compare.way_choice(chosen)
+moments = chosen.way == "moment"
+trace = None if moments else compare.two_sides(chosen)
+
+
+@st.fragment
+def look(trace: RoutingTrace | None) -> None:
+    """Pick, compute, draw: the part that runs again on every click."""
+    if moments:
+        compare.moment_choice(against.current())
+    chosen = against.current()
+    found = compare.found_sides(trace, chosen)
+    if found is None:
+        return
+    view = links.current_view(found.a)
+    compare.show(found, view, chosen)
+    wire(view, st.session_state.get("step", 0), session.visit())
+    links.write_link(found.a, view, compare.link(chosen))
+
+
+if trace is not None or moments:
+    if trace is not None:
+        ask.introduce(trace, facts)
+    look(trace)
