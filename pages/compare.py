@@ -28,12 +28,12 @@ def look(trace: RoutingTrace | None) -> None:
         compare.moment_choice(against.current())
     chosen = against.current()
     found = compare.found_sides(trace, chosen)
-    if found is None:
-        return
-    view = links.current_view(found.a)
-    compare.show(found, view, chosen)
+    subject = found.a if trace is None else trace
+    view = links.current_view(subject)
+    if found is not None:
+        compare.show(found, view, chosen)
     wire(view, st.session_state.get("step", 0), session.visit())
-    links.write_link(found.a, view, compare.link(chosen))
+    links.write_link(subject, view, compare.link(chosen))
 
 
 if trace is not None or moments:

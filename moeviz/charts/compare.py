@@ -11,7 +11,7 @@ from moeviz.charts.heat import load_grid
 from moeviz.charts.picture import Picture, quantised
 from moeviz.charts.strip import PLAIN
 from moeviz.charts.units import text_units
-from moeviz.charts.words import model_name, percent
+from moeviz.charts.words import model_name, percent, plural
 from moeviz.metrics.difference import Difference
 from moeviz.metrics.likeness import Likeness
 from moeviz.metrics.load import expert_load
@@ -28,26 +28,27 @@ MARKS = (
 )
 
 
-def twin_strip(run: Run, other: Run, found: Difference, row: int, side: str) -> Picture:
-    """The text of one side, its twins marked by what became of their experts in layer `row`.
+SHADES = {"change": "What changed", "expert": "Top expert"}
+"""What the two texts can be coloured by: the name in links, and the words on screen."""
 
-    side: "A" or "B", whichever `run` is. `twin` holds each token's number on side A, -1 for none,
-    so that one selection serves both strips; `mate` the experts of its twin.
+
+def twin_strip(run: Run, other: Run, found: Difference, row: int, side: str, shade: str) -> Picture:
+    """The text of one side in layer `row`; its twins know their experts on the other side.
+
+    side: "A" or "B", whichever `run` is. shade: one of SHADES; texts without twins show experts.
+    `twin` holds each token's number on side A, -1 for none, so that one selection serves both
+    strips; `mate` the experts of its twin.
     """
     own, theirs = found.twins.pairs.T if side == "A" else found.twins.pairs.T[::-1]
     count = len(run.tokens)
     twin = np.full(count, -1, np.int32)
     twin[own] = found.twins.pairs[:, 0]
+    if not len(own):
+        twin = np.arange(count, dtype=np.int32) if side == "A" else twin
     mate = np.full((count, run.experts.shape[-1]), EMPTY, np.int16)
     mate[own] = other.experts[row, theirs]
-    fate = np.full(count, -1)
-    fate[own] = _fates(found.overlap[row])
-    shades = {mark["fate"]: mark["shade"] for mark in MARKS}
-    shade = np.array([shades.get(int(f), PLAIN) for f in fate], np.uint8)
     units = text_units(run.tokens)
     first, parts = (np.array([getattr(u, n) for u in units], np.int32) for n in ("first", "count"))
-    worst = _worst(first, parts, fate)
-    scale = palette.diverging()
     meta = {
         "key": f"{run.key}-{other.key}",
         "title": f"{side}: {run.name}",
@@ -56,36 +57,79 @@ def twin_strip(run: Run, other: Run, found: Difference, row: int, side: str) -> 
         "model": model_name(run.source.model),
         "units": [u.text for u in units],
         "special": [i for i, u in enumerate(units) if u.special],
-        "kind": "fate",
-        "colour": "twins",
+        "colour": f"{shade} {side}",
         "side": side,
+    }
+    arrays = {"first": first, "count": parts, "ids": run.tokens.ids, "twin": twin, "mate": mate}
+    arrays["experts"] = run.experts[row]
+    if shade == "expert" or not len(own):
+        words, more = _by_expert(run, other, row, len(own))
+    else:
+        words, more = _by_change(found.overlap[row], own, first, parts, count)
+    more["shade"] = np.where(parts > 0, more["shade"], PLAIN).astype(np.uint8)
+    return Picture({**meta, **words}, {**arrays, **more})
+
+
+def _by_change(
+    overlap: np.ndarray, own: np.ndarray, first: np.ndarray, parts: np.ndarray, count: int
+) -> tuple[dict, dict]:
+    """Words, and shade and fate of each unit: that of its token that changed most."""
+    fate = np.full(count, -1)
+    fate[own] = _fates(overlap)
+    worst = fate[_worst(first, parts, fate)]
+    shades = {mark["fate"]: mark["shade"] for mark in MARKS}
+    scale = palette.diverging()
+    words = {
+        "kind": "fate",
         "light": scale.light,
         "dark": scale.dark,
-        "legend": "In both texts",
-        "steps": list(MARKS) if len(own) else [],
-        "read": _strip_words(side, len(own), count),
+        "legend": "On both sides",
+        "steps": list(MARKS),
+        "read": (
+            f"{len(own):,} of {count:,} tokens are on both sides, in the same order. Hover one for "
+            "its experts on each, click to select it on both. Without colour: on this side only."
+        ),
     }
-    owned = parts > 0
-    arrays = {
-        "first": first,
-        "count": parts,
-        "shade": np.where(owned, shade[worst], PLAIN).astype(np.uint8),
-        "fate": np.where(owned, np.maximum(fate[worst], 0), 0).astype(np.uint8),
-        "ids": run.tokens.ids,
-        "experts": run.experts[row],
-        "twin": twin,
-        "mate": mate,
+    return words, {
+        "shade": np.array([shades.get(int(f), PLAIN) for f in worst]),
+        "fate": np.where(parts > 0, np.maximum(worst, SAME), SAME).astype(np.uint8),
     }
-    return Picture(meta, arrays)
 
 
-def _strip_words(side: str, twins: int, count: int) -> str:
-    if not twins:
-        return f"None of the {count:,} tokens of {side} has a twin on the other side."
-    return (
-        f"{twins:,} of {count:,} tokens are in both texts, in the same order. Hover one for the "
-        "experts on both sides, click to select it in both. Without colour: on this side only."
-    )
+def _by_expert(run: Run, other: Run, row: int, twins: int) -> tuple[dict, dict]:
+    """Words, and shade of each unit by its first token's first choice; one palette for both."""
+    size, tops = run.shape[2], [side.experts[row, :, 0] for side in (run, other)]
+    firsts = [np.bincount(top[top != EMPTY], minlength=size) for top in tops]
+    places = np.arange(size)
+    if size > palette.EXPERT_COLOURS:
+        busiest = np.argsort(-(firsts[0] + firsts[1]), kind="stable")[: palette.EXPERT_COLOURS]
+        places = np.full(size, PLAIN)
+        places[busiest] = np.arange(len(busiest))
+    order = [int(e) for e in np.argsort(-firsts[0], kind="stable") if firsts[0][e]]
+    total = max(1, int(firsts[0].sum()))
+    chips = [
+        {"expert": e, "place": int(places[e]), "share": percent(firsts[0][e] / total)}
+        for e in order[: palette.EXPERT_COLOURS]
+    ]
+    scale = palette.experts()
+    left = len(order) - len(chips)
+    words = {
+        "kind": "expert",
+        "light": scale.light,
+        "dark": scale.dark,
+        "legend": "First choice of",
+        "chips": chips,
+        "more": f"and {plural(left, 'more expert')}" if left > 0 else "",
+        "read": (
+            "Coloured by the expert that each token chose first; equal colours on both sides are "
+            "the same expert."
+            + ("" if twins else " No token of one side is linked to one of the other.")
+        ),
+    }
+    first = np.array([min(u.first, len(run.tokens) - 1) for u in text_units(run.tokens)])
+    top = tops[0]
+    shade = np.where(top == EMPTY, PLAIN, places[np.maximum(top, 0)])
+    return words, {"shade": shade[first], "value": top.astype(np.float32)}
 
 
 def _fates(overlap: np.ndarray) -> np.ndarray:
@@ -133,11 +177,11 @@ def kept_bars(a: Run, b: Run, found: Difference, labels: list[str]) -> Picture:
         "x": {"name": "Layer", "labels": labels, "pick": "row"},
         "y": {"name": "Choices of shared tokens kept", "unit": "%"},
         "parts": [{"name": "kept"}],
-        "band": {"name": "chance, tokens paired at random"},
+        "band": {"name": "chance, tokens paired at random", "level": True},
         "read": (
             "Of the experts that A chose for a token, how many B chose too. Dashed: routers that "
-            "choose at random. Grey: what remains when tokens are paired at random, because some "
-            "experts are busy on both sides."
+            "choose at random. Line on each bar: what remains when tokens are paired at random, "
+            "because some experts are busy on both sides."
         ),
         **({"line": line} if len(set(even.tolist())) == 1 else {}),
         **_common(a, b),
@@ -184,12 +228,12 @@ def change_grid(a: Run, b: Run, found: Difference, labels: list[str]) -> Picture
         "rows": {"kind": "layer", "name": "Layer", "labels": labels},
         "fixed": {},
         "cell": {"name": "B minus A", "low": -reach, "high": reach, "unit": "points"},
-        "ends": [f"{points} more in A", "0", f"{points} more in B"],
+        "ends": [f"−{points}", "0", f"+{points}"],
         "columns": gap.shape[1],
         "chosen": a.shape[3],
         "read": (
             "Each cell is one expert of one layer: its share of the assignments in B minus that "
-            "in A. Small squares: no more than chance gives (95 % band of "
+            "in A, in percentage points. Small squares: no more than chance gives (95 % band of "
             f"{found.shuffles} shuffles), so one in twenty is large by chance too."
         ),
         **_common(a, b, palette.diverging()),
@@ -217,7 +261,6 @@ def saturation_lines(
     moment that side A shows.
     """
     moments = np.arange(len(seen))
-    names = [tokens_seen(n) for n in seen]
     meta = {
         "kind": "lines",
         "title": "How routing settled",
@@ -226,7 +269,7 @@ def saturation_lines(
             "name": "Tokens trained on",
             "low": 0.0,
             "high": float(len(seen) - 1),
-            "ticks": [[int(m), name] for m, name in zip(moments, names, strict=True)],
+            "words": [tokens_seen(n) for n in seen],
         },
         "y": {"name": "Final choices made already", "unit": "%"},
         "lines": [f"Layer {x}" for x in run.layers],

@@ -50,11 +50,20 @@ def layer_sentence(found: Difference, row: int, label: str) -> str:
     twins = len(found.twins.pairs)
     if not twins:
         return words
+    are = "is on both sides, and of its" if twins == 1 else "are on both sides, and of their"
     return (
-        f"{words} {plural(twins, 'token')} {'is' if twins == 1 else 'are'} on both sides, and of "
-        f"their choices {percent(found.kept[row])} stay the same; chance keeps "
+        f"{words} {plural(twins, 'token')} {are} choices {percent(found.kept[row])} stay the "
+        "same; chance keeps "
         f"{percent(found.even_kept[row])}, or {percent(found.loaded_kept[row])} when tokens are "
         "paired at random."
+    )
+
+
+def few_tokens(count: int) -> str:
+    """That the model stopped early."""
+    return (
+        f"The model ended its text after {plural(count, 'token')}, too few to tell much. Write "
+        "again, or start from a text that breaks off in the middle."
     )
 
 

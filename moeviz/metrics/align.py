@@ -18,14 +18,18 @@ CELLS = 400_000_000
 class Alignment:
     """pairs: [N, 2] token of the first run and its twin in the second, both columns rising.
 
-    by: "ids" (one vocabulary, the longest common subsequence of token ids) or "spans" (two
-    vocabularies over one text: tokens that cover the same characters).
+    by: how they were found. "ids" (one vocabulary: a longest common subsequence of the token ids),
+    "spans" (two vocabularies over one text: tokens that cover the same characters) or "none".
     complete: False where the texts were too long to search between their common beginning and end.
     """
 
     pairs: np.ndarray
     by: str
     complete: bool = True
+
+
+UNLINKED = Alignment(np.zeros((0, 2), np.int32), "none")
+"""No twins at all, for runs in which none were looked for."""
 
 
 def align(a: Tokens, b: Tokens) -> Alignment:

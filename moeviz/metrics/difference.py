@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moeviz.metrics.align import Alignment, align
+from moeviz.metrics.align import UNLINKED, Alignment, align
 from moeviz.metrics.divergence import SHUFFLES, divergence_bits
 from moeviz.metrics.load import expert_load, layer_sizes
 from moeviz.metrics.runs import Run
@@ -47,20 +47,25 @@ class Difference:
 
 
 def difference(
-    a: RoutingTrace | Run, b: RoutingTrace | Run, shuffles: int = SHUFFLES, seed: int = 0
+    a: RoutingTrace | Run,
+    b: RoutingTrace | Run,
+    shuffles: int = SHUFFLES,
+    seed: int = 0,
+    linked: bool = True,
 ) -> Difference:
     """What changed from run `a` to run `b` of one model, or of two checkpoints of one training run.
 
     The divergence is Lin's (1991, IEEE Trans. Inf. Theory 37:145) with equal weights, in bits. Its
     band shuffles sides: twins trade places or not by the toss of a coin, all other tokens are dealt
     anew to sides of the same sizes. It takes tokens for independent; neighbours in a text are not,
-    so a value just above the band says little.
+    so a value just above the band says little. linked: look for twins; False for two texts of which
+    one goes on where the other ends.
 
     Expert 3 of one model and expert 3 of another are strangers: for two models use `likeness`.
     Raises TraceError where the layers or experts of the two runs differ.
     """
     check_comparable(a, b)
-    twins = align(a.tokens, b.tokens)
+    twins = align(a.tokens, b.tokens) if linked else UNLINKED
     sizes, chosen = layer_sizes(a)
     share_a, share_b = expert_load(a).share, expert_load(b).share
     sides = shuffled_sides(len(a.tokens), len(b.tokens), twins.pairs, shuffles, seed)
@@ -105,6 +110,17 @@ def shuffled_sides(
     alone = np.setdiff1d(np.arange(first + second), np.concatenate([left, right]))
     sides[:, alone] = rng.permuted(sides[:, alone], axis=1)
     return sides
+
+
+def saturation_chance(tokens: int, experts: int, chosen: int) -> tuple[float, float]:
+    """95 % of layers whose routers choose at random agree with the last moment this much.
+
+    The overlap of two random sets of K among E is hypergeometric; its mean over many tokens normal.
+    """
+    even = chosen / experts
+    variance = even * (1 - even) * (experts - chosen) / max(1, experts - 1) / chosen
+    spread = 1.96 * (variance / tokens) ** 0.5
+    return even - spread, even + spread
 
 
 def saturation(experts: np.ndarray) -> np.ndarray:

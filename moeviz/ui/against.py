@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
+from moeviz.charts.compare import SHADES
 from moeviz.ui.examples import EXAMPLES, MIXED
 from moeviz.ui.view import text_for_link
 
@@ -25,7 +26,8 @@ MOMENTS = 10
 MOST_NEW = 200
 """Tokens that a text can be continued by."""
 
-PARAMETERS = ("against", "b", "blong", "bmodel", "kin", "new", "moments", "passages", "btrace")
+PARAMETERS = ("against", "b", "blong", "bmodel", "kin", "new", "bseed", "moments", "passages",
+              "btrace", "shade")  # fmt: skip
 
 IN_ENGLISH = """The old lighthouse keeper counted the ships before he went to sleep.
 In the evening the baker closes his door and walks home.
@@ -58,9 +60,11 @@ PAIRS: dict[str, tuple[str, str]] = {
 class Against:
     """way: one of WAYS. text: of side B, "" for one that goes with A's. model: its name.
 
-    kin: the two models are checkpoints of one training run. new: tokens to continue by.
+    kin: the two models are checkpoints of one training run. new: tokens to continue by, and
+    seed: of the dice that choose them.
     moments: earlier and later moment of training, counted from 0. passages: a language, "" for all.
     trace: key of a kept trace. lost: digest of a text that a link could not hold, else "".
+    shade: what the texts are coloured by.
     """
 
     way: str = "text"
@@ -68,10 +72,12 @@ class Against:
     model: str = ""
     kin: bool = False
     new: int = 40
+    seed: int = 0
     moments: tuple[int, int] = (4, MOMENTS - 1)
     passages: str = "en"
     trace: str = ""
     lost: str = ""
+    shade: str = "change"
 
 
 def partner(text: str) -> str:
@@ -101,14 +107,16 @@ def changed(against: Against, wish: Mapping[str, object]) -> Against:
     found: dict[str, object] = {}
     if wish.get("way") in WAYS:
         found["way"] = wish["way"]
+    if wish.get("shade") in SHADES:
+        found["shade"] = wish["shade"]
     for name in ("text", "model", "passages", "trace", "lost"):
         if isinstance(wish.get(name), str):
             found[name] = wish[name]
     if isinstance(wish.get("kin"), bool):
         found["kin"] = wish["kin"]
-    new = wish.get("new")
-    if isinstance(new, int) and 1 <= new <= MOST_NEW:
-        found["new"] = new
+    for name, low, high in (("new", 1, MOST_NEW), ("seed", 0, 99_999)):
+        if isinstance(wish.get(name), int) and low <= wish[name] <= high:
+            found[name] = wish[name]
     match wish.get("moments"):
         case (int(start), int(end)) if 0 <= start < end < MOMENTS:
             found["moments"] = (start, end)
@@ -122,6 +130,8 @@ def to_link(against: Against, digest: str = "") -> dict[str, str]:
     """
     first, way = Against(), against.way
     link = {} if way == first.way else {"against": way}
+    if against.shade != first.shade:
+        link["shade"] = against.shade
     if way == "text" and against.text:
         fits = text_for_link(against.text)
         link |= {"b": against.text} if fits else {"blong": digest}
@@ -129,8 +139,10 @@ def to_link(against: Against, digest: str = "") -> dict[str, str]:
         link |= {"bmodel": against.model, **({"kin": "1"} if against.kin else {})}
     if way == "trace" and against.trace:
         link["btrace"] = against.trace
-    if way == "generated" and against.new != first.new:
-        link["new"] = str(against.new)
+    if way == "generated":
+        for name, own in (("new", "new"), ("bseed", "seed")):
+            if getattr(against, own) != getattr(first, own):
+                link[name] = str(getattr(against, own))
     if way == "moment":
         if against.moments != first.moments:
             link["moments"] = "-".join(map(str, against.moments))
@@ -142,13 +154,13 @@ def to_link(against: Against, digest: str = "") -> dict[str, str]:
 def from_link(link: Mapping[str, str]) -> Against:
     """What a link asks for; whatever in it makes no sense is passed over."""
     names = {"against": "way", "b": "text", "bmodel": "model", "btrace": "trace", "blong": "lost",
-             "passages": "passages"}  # fmt: skip
+             "passages": "passages", "shade": "shade"}  # fmt: skip
     wish: dict[str, object] = {own: link[name] for name, own in names.items() if name in link}
     if not text_for_link(link.get("b", "")):
         wish.pop("text", None)
     wish["kin"] = link.get("kin") == "1"
     wish["moments"] = tuple(_whole(part) for part in link.get("moments", "").split("-"))
-    wish["new"] = _whole(link.get("new", ""))
+    wish |= {"new": _whole(link.get("new", "")), "seed": _whole(link.get("bseed", ""))}
     return changed(Against(), wish)
 
 

@@ -11,7 +11,7 @@ from moeviz.charts import compare as pictures
 from moeviz.charts import compare_words as words
 from moeviz.charts.strip import strip_picture
 from moeviz.metrics.balance import balance, balance_chance
-from moeviz.metrics.difference import Difference, difference, saturation
+from moeviz.metrics.difference import Difference, difference, saturation, saturation_chance
 from moeviz.metrics.likeness import Likeness, agreement_band, likeness
 from moeviz.metrics.load import layer_sizes
 from moeviz.metrics.repetition import repetition
@@ -33,21 +33,24 @@ from moeviz.ui.view import View, layer_labels
 MEASURES = {"evenness": "Evenness of the load", "repetition": "Repetition of neighbours"}
 """What two models can be compared by, layer by layer."""
 
+FEW = 10
+"""Tokens of a continuation below which there is little to compare."""
+
 
 def way_choice(against: Against) -> None:
     """What to compare with; every choice in sight."""
     state = st.session_state
-    state["way"] = against.way
+    state["b_way"] = against.way
     st.segmented_control(
-        "Compare with", list(WAYS), key="way", required=True, wrap=True, format_func=WAYS.get,
-        on_change=lambda: set_against(way=state["way"]),
+        "Compare with", list(WAYS), key="b_way", required=True, wrap=True, format_func=WAYS.get,
+        on_change=lambda: set_against(way=state["b_way"]),
     )  # fmt: skip
 
 
 def two_sides(against: Against) -> RoutingTrace | None:
     """The controls of both sides; hands back the trace of side A."""
     if against.way == "text" and session.kept() is None:
-        st.pills("Pairs to start from", list(PAIRS), key="pair", on_change=_take_pair)
+        st.pills("Pairs to start from", list(PAIRS), key="b_pair", on_change=_take_pair)
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("**A**")
@@ -60,8 +63,8 @@ def two_sides(against: Against) -> RoutingTrace | None:
 
 def _take_pair() -> None:
     state = st.session_state
-    if state["pair"] in PAIRS:
-        one, other = PAIRS[state["pair"]]
+    if state["b_pair"] in PAIRS:
+        one, other = PAIRS[state["b_pair"]]
         state["text"] = one
         session.ask(text=one)
         set_against(text=other, lost="")
@@ -70,7 +73,9 @@ def _take_pair() -> None:
 def _text_box(against: Against) -> None:
     """The text of side B: an area, its examples, and a button."""
     state = st.session_state
-    state["b_text"] = sides.other_text(against, session.shown()[1])
+    wanted = sides.other_text(against, session.shown()[1])
+    if state.get("b_text_for") != wanted or "b_text" not in state:
+        state["b_text"] = state["b_text_for"] = wanted  # else what is being typed would be lost
     st.pills(
         "Examples for B", list(EXAMPLES), key="b_example", on_change=_take_example,
         label_visibility="collapsed",
@@ -79,14 +84,18 @@ def _text_box(against: Against) -> None:
         st.text_area("Other text", key="b_text", height=108, label_visibility="collapsed",
                      placeholder="Any text to set beside yours")  # fmt: skip
         st.form_submit_button("Compare", type="primary", on_click=_take_text)
+    _trouble()
     if against.lost and against.lost != session.digest(state["b_text"]):
         st.info("This link was made with a second text too long for an address. Paste it here.")
 
 
 def _take_text() -> None:
     text = st.session_state["b_text"]
-    if text.strip():
+    try:
+        session.check_text(text)
         set_against(text=text, lost="")
+    except MoevizError as error:
+        st.session_state["b_trouble"] = str(error)
 
 
 def _take_example() -> None:
@@ -102,14 +111,16 @@ def _length(against: Against) -> None:
         st.markdown("The part of this trace that the model wrote itself, token by token.")
         return
     st.markdown(
-        "The model goes on from your text, always with its likeliest token. A is the prompt, "
-        "which it reads at once; B is what it then reads of its own, token by token."
+        "The model goes on from your text; what comes next is drawn by its own probabilities "
+        "(temperature 1). A is the prompt, read at once; B is the rest, read token by token."
     )
-    state["new"] = against.new
-    st.segmented_control(
-        "Tokens to write", [20, 40, 80, 160], key="new", required=True,
-        on_change=lambda: set_against(new=state["new"]),
-    )  # fmt: skip
+    state["b_new"] = against.new
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control(
+            "Tokens to write", [20, 40, 80, 160], key="b_new", required=True,
+            on_change=lambda: set_against(new=state["b_new"]),
+        )  # fmt: skip
+        st.button("Write again", on_click=lambda: set_against(seed=against.seed + 1))
 
 
 def _model_box(against: Against) -> None:
@@ -126,10 +137,10 @@ def _model_box(against: Against) -> None:
             st.error(plain(str(error)))
             return
         state = st.session_state
-        state["kin"] = against.kin
+        state["b_kin"] = against.kin
         st.checkbox(
-            "Both are checkpoints of one training run: compare expert by expert", key="kin",
-            on_change=lambda: set_against(kin=state["kin"]),
+            "Both are checkpoints of one training run: compare expert by expert", key="b_kin",
+            on_change=lambda: set_against(kin=state["b_kin"]),
         )  # fmt: skip
 
 
@@ -168,15 +179,20 @@ def _trace_box(against: Against) -> None:
         f"A .moetrace file, up to {ask.LARGEST_FILE} MB", key=f"b_file_{turn}",
         max_upload_size=ask.LARGEST_FILE, on_change=_open_file,
     )  # fmt: skip
-    trouble = state.pop("b_trouble", "")
-    if trouble:
-        st.error(plain(trouble))
+    _trouble()
     if found:
         state["b_trace"] = against.trace if against.trace in found else None
         st.pills(
             "Open already", list(found), key="b_trace", format_func=_kept_name,
             on_change=lambda: set_against(trace=state["b_trace"] or ""),
         )  # fmt: skip
+
+
+def _trouble() -> None:
+    """Why the last text or file of side B could not be taken; said once."""
+    trouble = st.session_state.pop("b_trouble", "")
+    if trouble:
+        st.error(plain(trouble))
 
 
 def _kept_name(key: str) -> str:
@@ -213,20 +229,20 @@ def moment_choice(against: Against) -> None:
     state, record = st.session_state, sides.training_record()
     names = [pictures.tokens_seen(n) for n in record.seen]
     start, end = against.moments
-    state["moments"] = (names[start], names[end])
-    state["passages"] = against.passages if against.passages in record.languages else None
+    state["b_moments"] = (names[start], names[end])
+    state["b_passages"] = against.passages if against.passages in record.languages else None
 
     def take() -> None:
-        chosen = tuple(names.index(name) for name in state["moments"])
-        set_against(moments=chosen, passages=state["passages"] or "")
+        chosen = tuple(names.index(name) for name in state["b_moments"])
+        set_against(moments=chosen, passages=state["b_passages"] or "")
 
     st.select_slider(
-        "From A to B: tokens that the demo model had been trained on", names, key="moments",
+        "From A to B: tokens that the demo model had been trained on", names, key="b_moments",
         on_change=take,
     )  # fmt: skip
     codes = [code for code in LANGUAGES if code in record.languages]
     st.pills(
-        "Passages in (none chosen: all)", codes, key="passages", format_func=LANGUAGES.get,
+        "Passages in (none chosen: all)", codes, key="b_passages", format_func=LANGUAGES.get,
         on_change=take,
     )  # fmt: skip
 
@@ -263,24 +279,36 @@ def _sides_now(trace: RoutingTrace | None, against: Against) -> Sides | None:
             trace, against, lambda share: slot.progress(share, "The model is writing")
         )
         slot.empty()
+        if len(found.b.tokens) < FEW:
+            st.info(words.few_tokens(len(found.b.tokens)))
         return found
     if against.way == "model":
         if not against.model:
             st.info("Name a model on side B: a hub id, or a folder on this machine.")
         return sides.two_models(trace, against) if against.model in shelf() else None
     if against.way == "trace":
-        return sides.two_traces(trace, against)
+        if not against.trace:
+            st.info("Open a trace file on side B, or choose one that is open already.")
+        return sides.two_traces(trace, against) if against.trace else None
     with st.spinner("Reading the other text"):
         return sides.two_texts(trace, against)
 
 
-def toolbar(found: Sides, view: View) -> None:
-    """The layer that the page shows."""
+def _toolbar(found: Sides, view: View, against: Against | None = None) -> None:
+    """The layer that the page shows; where tokens are linked, what colours the texts."""
     with st.container(horizontal=True, key="toolbar", gap="medium"):
         layer_choice(found.a, view)
+        if against:
+            state = st.session_state
+            state["b_shade"] = against.shade
+            st.segmented_control(
+                "Colour the texts by", list(pictures.SHADES), key="b_shade", required=True,
+                format_func=pictures.SHADES.get,
+                on_change=lambda: set_against(shade=state["b_shade"]),
+            )  # fmt: skip
         if not found.same_experts:
             st.segmented_control(
-                "Compare the models by", list(MEASURES), key="measure_by", required=True,
+                "Compare the models by", list(MEASURES), key="b_measure_by", required=True,
                 wrap=True, format_func=MEASURES.get, default="evenness",
             )  # fmt: skip
 
@@ -297,9 +325,9 @@ def show(found: Sides, view: View, against: Against) -> None:
 
 def _show_difference(found: Sides, view: View, against: Against) -> None:
     a, b, row = found.a, found.b, view.row
-    change, labels = _difference(a.key, b.key, a, b), layer_labels(a)
+    change, labels = _difference(a.key, b.key, found.linked, a, b), layer_labels(a)
     st.markdown("#### " + plain(words.headline(change, labels)))
-    toolbar(found, view)
+    _toolbar(found, view, against if len(change.twins.pairs) else None)
     st.markdown(plain(words.layer_sentence(change, row, labels[row])))
     if not change.twins.complete:
         st.info("These texts are long and very different, so only tokens that they share at "
@@ -309,8 +337,10 @@ def _show_difference(found: Sides, view: View, against: Against) -> None:
     with left:
         for run, other, side in ((a, b, "A"), (b, a, "B")):
             draw(
-                f"strip_{side}", (row,), token_strip,
-                lambda r=run, o=other, s=side: pictures.twin_strip(r, o, change, row, s),
+                f"strip_{side}", (row, against.shade), token_strip,
+                lambda r=run, o=other, s=side: pictures.twin_strip(
+                    r, o, change, row, s, against.shade
+                ),
             )  # fmt: skip
         draw("experts", (row,), plot,
              lambda: pictures.expert_bars(a, b, change, row, labels[row]))  # fmt: skip
@@ -332,7 +362,7 @@ def _drawer(a: Run | RoutingTrace, b: Run | RoutingTrace) -> Callable:
     """A function that draws one picture of the pair, made once in a session."""
 
     def draw(kind: str, options: tuple, component: Callable, make: Callable) -> None:
-        figure(kind, a, (b.key, *options), make, component)
+        figure(f"compare_{kind}", a, (b.key, *options), make, component)
 
     return draw
 
@@ -341,9 +371,7 @@ def _saturation(run: Run, against: Against, row: int):
     record = sides.training_record()
     places = record.passages(against.passages if against.passages in record.languages else "")
     settled = saturation(record.choices(places))
-    even = run.router.chosen / run.router.experts
-    spread = 1.96 * np.sqrt(even * (1 - even) / (len(run.tokens) * run.router.chosen))
-    chance = (even - spread, even + spread)
+    chance = saturation_chance(len(run.tokens), run.router.experts, run.router.chosen)
     return pictures.saturation_lines(run, settled, record.seen, chance, row, against.moments[0])
 
 
@@ -355,10 +383,10 @@ def _show_likeness(found: Sides, view: View) -> None:
         like = _likeness(a.key, b.key, a, b)
     except MoevizError as error:
         st.info(plain(str(error)))
-        toolbar(found, view)
+        _toolbar(found, view)
         return
     st.markdown("#### " + plain(words.likeness_headline(like, names)))
-    toolbar(found, view)
+    _toolbar(found, view)
     draw = _drawer(a, b)
     best = int(np.argmax(like.agreement[row] - like.chance[row]))
     left, right = st.columns([3, 2], gap="medium")
@@ -383,7 +411,7 @@ def _show_likeness(found: Sides, view: View) -> None:
 
 
 def _show_measures(a: RoutingTrace, b: RoutingTrace, names: tuple, draw: Callable) -> None:
-    by = st.session_state.get("measure_by") or "evenness"
+    by = st.session_state.get("b_measure_by") or "evenness"
     values = {side: _measure(run.key, by, run) for side, run in (("A", a), ("B", b))}
     top = float(max(np.nanmax(np.stack(part)) for part in values.values()))
     columns = st.columns(2, gap="medium")
@@ -412,8 +440,8 @@ def _measure(key: str, by: str, _trace: RoutingTrace) -> tuple[np.ndarray, np.nd
 
 
 @st.cache_resource(max_entries=8, scope="session", show_spinner=False)
-def _difference(key: str, other: str, _a: Run, _b: Run) -> Difference:
-    return difference(_a, _b)
+def _difference(key: str, other: str, linked: bool, _a: Run, _b: Run) -> Difference:
+    return difference(_a, _b, linked=linked)
 
 
 @st.cache_resource(max_entries=4, scope="session", show_spinner=False)

@@ -14,7 +14,7 @@ from moeviz.metrics.runs import Run, prompt_and_generated, run_of
 from moeviz.store.emergence import Emergence, open_emergence
 from moeviz.trace import MoevizError, Provenance, RoutingTrace
 from moeviz.ui import session
-from moeviz.ui.against import MOST_NEW, Against, partner
+from moeviz.ui.against import Against, partner
 from moeviz.ui.at_hand import at_hand
 
 CONTINUATIONS = 4
@@ -30,11 +30,15 @@ LANGUAGES = {
 
 @dataclass(frozen=True)
 class Sides:
-    """a and b: two runs whose experts are the same ones, or two traces of different models."""
+    """a and b: two runs whose experts are the same ones, or two traces of different models.
+
+    linked: whether tokens of one may be the same piece of text as tokens of the other.
+    """
 
     a: Run | RoutingTrace
     b: Run | RoutingTrace
     same_experts: bool = True
+    linked: bool = True
 
 
 def other_text(against: Against, text: str) -> str:
@@ -80,8 +84,8 @@ def two_texts(trace: RoutingTrace, against: Against) -> Sides:
 def prompt_and_rest(trace: RoutingTrace, against: Against, watch: Callable) -> Sides:
     """The text on screen and what the model writes after it; of a generation, its two parts."""
     if not trace.tokens.generated.any():
-        trace = _continued(trace, against.new, watch)
-    return Sides(*prompt_and_generated(trace))
+        trace = _continued(against, watch)
+    return Sides(*prompt_and_generated(trace), linked=False)
 
 
 def two_models(trace: RoutingTrace, against: Against) -> Sides:
@@ -94,7 +98,9 @@ def two_traces(trace: RoutingTrace, against: Against) -> Sides:
     """What is on screen and a kept trace."""
     kept = session.kept_traces().get(against.trace)
     if kept is None:
-        raise MoevizError("Open a trace file on side B, or choose one that is open already.")
+        raise MoevizError(
+            "This link was made with a second trace that is not here. Open its file on side B."
+        )
     return _unlike(trace, kept.trace, trace.source.model == kept.trace.source.model or against.kin)
 
 
@@ -109,8 +115,8 @@ def _unlike(trace: RoutingTrace, other: RoutingTrace, kin: bool) -> Sides:
     return Sides(*(run_of(run, n) for run, n in zip((trace, other), names, strict=True)))
 
 
-def _continued(trace: RoutingTrace, new: int, watch: Callable[[float], None]) -> RoutingTrace:
-    """The text on screen with what the model writes next, likeliest token by likeliest token."""
+def _continued(against: Against, watch: Callable[[float], None]) -> RoutingTrace:
+    """The text on screen with what the model writes next at temperature 1."""
     model, text = session.shown()
     if session.kept():
         raise MoevizError(
@@ -118,18 +124,19 @@ def _continued(trace: RoutingTrace, new: int, watch: Callable[[float], None]) ->
             "continue it."
         )
     found = st.session_state.setdefault("continuations", {})
-    mark = (model, session.digest(text), new)
+    mark = (model, session.digest(text), against.new, against.seed)
     if mark not in found:
-        found[mark] = _write(model, text, min(new, MOST_NEW), watch)
+        found[mark] = _write(model, text, against, watch)
         while len(found) > CONTINUATIONS:
             del found[next(iter(found))]
     return found[mark]
 
 
-def _write(model: str, text: str, new: int, watch: Callable[[float], None]) -> RoutingTrace:
+def _write(model: str, text: str, against: Against, watch: Callable) -> RoutingTrace:
     from moeviz.models.generate import generate  # late: torch takes seconds
 
+    settings = {"temperature": 1.0, "seed": against.seed, "logits": False}
     step = None
-    for step in generate(session.loaded(model), text, max_new_tokens=new, logits=False):
-        watch((step.number + 1) / new)
+    for step in generate(session.loaded(model), text, against.new, **settings):
+        watch((step.number + 1) / against.new)
     return step.trace

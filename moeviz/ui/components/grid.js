@@ -112,7 +112,7 @@ function loadTable(own, share = percentText) {
   return { head: ["Expert", "Share of assignments", "Against even"], rows, full: () => loadTable(own, exact) };
 }
 
-function sharesTable(own, share = percentText) {
+function sharesTable(own, share = (v) => cellText(own.picture.meta, v)) {
   const { meta } = own.picture;
   const rows = meta.rows.labels.map((label, r) => [label, ...Array.from({ length: meta.columns }, (_, c) => {
     const v = valueAt(own, r, c);
@@ -226,8 +226,10 @@ function drawRow(own, ctx, r, left) {
     const x = xOf(g, c, left), next = xOf(g, c + 1, left);
     const place = placeOf(own, r, c);
     if (next < g.gutter || x > g.width || place < 0) continue;
+    const inset = picture.inside?.[r * picture.meta.columns + c] ? 0.3 : 0; // no more than chance: small
+    const wide = next - x - gap, high = g.rowHeight - 1;
     ctx.fillStyle = own.colours[place];
-    ctx.fillRect(x, y, next - x - gap, g.rowHeight - 1);
+    ctx.fillRect(x + wide * inset, y + high * inset, wide * (1 - 2 * inset), high * (1 - 2 * inset));
   }
   if (picture.experts) drawChoices(own, ctx, r, left);
   ctx.restore();
@@ -495,9 +497,20 @@ function valueWords(own, row, column) {
   const { meta, even } = own.picture;
   const v = valueAt(own, row, column);
   if (v === null) return "no such expert in this layer";
-  const words = `${meta.cell.name}: ${meta.cell.unit === "%" ? percentText(v) : digits(v)}`;
+  const words = `${meta.cell.name}: ${cellText(meta, v)}`;
+  if (own.picture.low) return `${words}, chance ${chanceText(own.picture, row * meta.columns + column)}`;
   if (own.picture.part) return `${words}, ${partWords(own.picture, row * meta.columns + column)}`;
   return even ? `${words}, ${(v / even[row]).toFixed(2)} × even` : words;
+}
+
+function cellText({ cell }, v) {
+  if (cell.unit === "points") return `${v < 0 ? "−" : "+"}${Math.abs(100 * v).toFixed(1)} points`;
+  return cell.unit === "%" ? percentText(v) : digits(v);
+}
+
+function chanceText({ meta, low, high }, i) {
+  const [from, to] = [cellText(meta, low[i]), cellText(meta, high[i])];
+  return from === to ? from : `${from} to ${to}`;
 }
 
 const partWords = ({ part, whole }, i) => `${part[i].toLocaleString("en")} of ${whole[i].toLocaleString("en")}`;

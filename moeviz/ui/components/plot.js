@@ -54,13 +54,13 @@ function write(own) {
   own.holder.setAttribute("aria-label", `${meta.title}: ${meta.y.name} by ${meta.x.name}. Arrow keys move.`);
   const parts = meta.parts?.length > 1 ? meta.parts : [];
   const limit = meta.line && el("span", "swatch limit", meta.line.name);
-  refill(own.foot, [...parts.map((p) => swatch(own.inks[p.name], p.name)), meta.band && swatch(null, meta.band.name), limit]);
+  refill(own.foot, [...parts.map((p) => swatch(own.inks[p.name], p.name)), meta.band && swatch(null, meta.band.name, meta.band.level), limit]);
   own.foot.hidden = !own.foot.children.length;
   refill(own.sheets, [sheet("As a table", () => table(own), false)]);
 }
 
-function swatch(colour, name) {
-  const box = el("span", colour ? "swatch" : "swatch band", name);
+function swatch(colour, name, level) {
+  const box = el("span", colour ? "swatch" : level ? "swatch level" : "swatch band", name);
   if (colour) box.style.setProperty("--ink", colour);
   return box;
 }
@@ -68,21 +68,23 @@ function swatch(colour, name) {
 function say(own, y, value) {
   if (!Number.isFinite(value)) return "–";
   if (y.unit === "%") return percentText(value);
+  if (y.digits !== undefined) return value.toFixed(y.digits) + (y.unit && ` ${y.unit}`);
   return y.unit ? `${value.toFixed(2)} ${y.unit}` : Math.round(value).toLocaleString("en");
 }
 
 function table(own, word = (x) => say(own, own.picture.meta.y, x)) {
   const { meta } = own.picture;
   if (meta.kind === "lines") return curveTable(own, word);
-  const head = [meta.x.name, ...(meta.parts.length > 1 ? meta.parts.map((p) => p.name) : [meta.y.name]), ...(meta.x.long ? [""] : [])];
-  const rows = meta.x.labels.map((label, i) => [label, ...meta.parts.map((p) => word(own.picture[p.name][i])), ...(meta.x.long ? [meta.x.long[i]] : [])]);
+  const banded = own.picture.low ? [meta.band.name] : [];
+  const head = [meta.x.name, ...(meta.parts.length > 1 ? meta.parts.map((p) => p.name) : [meta.y.name]), ...banded, ...(meta.x.long ? [""] : [])];
+  const rows = meta.x.labels.map((label, i) => [label, ...meta.parts.map((p) => word(own.picture[p.name][i])), ...banded.map(() => bandWords(own, i, word)), ...(meta.x.long ? [meta.x.long[i]] : [])]);
   return { head, rows, full: () => table(own, exact) };
 }
 
 function curveTable(own, word) {
   const { meta, xs, values, low, high } = own.picture;
   const L = meta.lines.length;
-  const rows = [...xs].map((x, i) => [x.toFixed(meta.x.digits ?? 2), ...meta.lines.map((_, l) => word(values[i * L + l])), `${word(low[i])} to ${word(high[i])}`]);
+  const rows = [...xs].map((_, i) => [placeOnX(own.picture, i), ...meta.lines.map((_, l) => word(values[i * L + l])), `${word(low[i])} to ${word(high[i])}`]);
   return { head: [meta.x.name, ...meta.lines, "Chance"], rows, full: () => curveTable(own, exact) };
 }
 
@@ -107,15 +109,18 @@ function draw(own) {
 function highest(own) {
   const { meta } = own.picture;
   if (meta.kind === "lines") return Math.max(0.05, ...own.picture.values, ...own.picture.high) * 1.04;
-  const sums = meta.x.labels.map((_, i) => meta.parts.reduce((sum, p) => sum + own.picture[p.name][i], 0));
-  const tall = Math.max(...sums, meta.band?.high ?? 0, meta.y.unit === "%" ? 0.02 : 1e-9);
+  const sums = meta.x.labels.map((_, i) => (meta.beside ? Math.max(...partsAt(own, i)) : partsAt(own, i).reduce((sum, v) => sum + v, 0)));
+  if (meta.y.top) sums.push(meta.y.top);
+  const tall = Math.max(...sums.filter(Number.isFinite), ...(own.picture.high ?? []), meta.band?.high ?? 0, meta.y.unit === "%" ? 0.02 : 1e-9);
   return (meta.line && meta.line.at <= 2.5 * tall ? Math.max(tall, meta.line.at) : tall) * 1.06;
 }
+
+const partsAt = ({ picture }, i) => picture.meta.parts.map((p) => picture[p.name][i]);
 
 function scaleMarks(own, box, y, top) {
   const { meta } = own.picture;
   const marks = [];
-  for (const v of ticks(top, meta.y.unit === "")) {
+  for (const v of ticks(top, meta.y.unit === "" && meta.y.digits === undefined)) {
     marks.push(svg("line", { x1: box.left, x2: box.right, y1: y(v), y2: y(v), class: "rule" }));
     marks.push(svg("text", { x: box.left - 8, y: y(v) + 4, class: "tick end" }, tickWord(meta.y, v)));
   }
@@ -135,6 +140,7 @@ function ticks(top, whole) {
 
 function tickWord(y, v) {
   if (y.unit === "%") return `${+(100 * v).toFixed(1)} %`;
+  if (y.digits !== undefined) return String(+v.toFixed(y.digits));
   return y.unit ? `${+v.toFixed(2)} ${y.unit}` : v.toLocaleString("en");
 }
 
@@ -147,21 +153,42 @@ function bars(own, box, y) {
   const marks = [];
   own.xOf = (i) => box.left + (i + 0.5) * step;
   own.indexAt = (x) => Math.min(n - 1, Math.max(0, Math.floor((x - box.left) / step)));
-  if (meta.band) marks.push(svg("rect", { x: box.left, width: box.right - box.left, y: y(meta.band.high), height: Math.max(1, y(meta.band.low) - y(meta.band.high)), class: "chance" }));
+  if (meta.band && !own.picture.low) marks.push(svg("rect", { x: box.left, width: box.right - box.left, y: y(meta.band.high), height: Math.max(1, y(meta.band.low) - y(meta.band.high)), class: "chance" }));
   meta.x.labels.forEach((label, i) => {
     const x = own.xOf(i) - wide / 2;
+    const band = bandAt(own, i);
+    if (own.picture.low && band && !meta.band.level) marks.push(svg("rect", { x: own.xOf(i) - step / 2, width: step, y: y(band[1]), height: Math.max(2, y(band[0]) - y(band[1])), class: "chance" }));
     let base = 0;
-    for (const part of meta.parts) {
+    const each = meta.beside ? wide / meta.parts.length : wide;
+    meta.parts.forEach((part, p) => {
       const v = own.picture[part.name][i];
-      if (v > 0) marks.push(svg("rect", { x, width: wide, y: y(base + v), height: Math.max(0.8, y(base) - y(base + v)), fill: own.inks[part.name], rx: step > 12 ? 1.5 : 0, class: `bar ${part.name}` }));
-      base += v;
-    }
+      const at = meta.beside ? x + p * each : x;
+      const from = meta.beside ? 0 : base;
+      if (v > 0) marks.push(svg("rect", { x: at, width: each, y: y(from + v), height: Math.max(0.8, y(from) - y(from + v)), fill: own.inks[part.name], rx: step > 12 ? 1.5 : 0, class: `bar ${part.name}` }));
+      base = meta.beside ? Math.max(base, v) : base + v;
+    });
     const on = meta.x.pick && bus.pick[meta.x.pick] === i;
+    if (meta.band?.level && band) marks.push(svg("line", { x1: own.xOf(i) - step / 2 + 3, x2: own.xOf(i) + step / 2 - 3, y1: y(band[0]), y2: y(band[0]), class: "level" }));
     if (i === own.at || on) marks.push(svg("rect", { x: x - 2, width: wide + 4, y: y(base) - 2, height: box.bottom - y(base) + 4, rx: 3, class: on ? "frame on" : "frame" }));
     if (i % every === 0 || on) marks.push(svg("text", { x: own.xOf(i), y: box.bottom + 16, class: on ? "tick mid on" : "tick mid" }, label));
   });
   if (meta.line) marks.push(...across(meta.line, box, y, highest(own)));
   return marks;
+}
+
+// [low, high] of chance for bar i: of its own, or the same for all; null for none.
+function bandAt(own, i) {
+  const { meta, low, high } = own.picture;
+  if (!meta.band) return null;
+  const band = low ? [low[i], high[i]] : [meta.band.low, meta.band.high];
+  return band.every(Number.isFinite) ? band : null;
+}
+
+function bandWords(own, i, word = (v) => say(own, own.picture.meta.y, v)) {
+  const band = bandAt(own, i);
+  if (!band) return "–";
+  const [low, high] = band.map(word);
+  return low === high ? low : `${low} to ${high}`;
 }
 
 function across(line, box, y, top) {
@@ -185,11 +212,21 @@ function curves(own, box, y) {
   const marks = [svg("path", { d: `${up}${back}Z`, class: "chance" })];
   meta.lines.forEach((_, l) => l !== meta.strong && marks.push(svg("path", { d: line(l), class: "faint" })));
   marks.push(svg("path", { d: line(meta.strong), class: "strong", stroke: own.inks.lost }));
-  for (const f of meta.x.ticks ?? [0.25, 1, 2, 3, 4]) marks.push(svg("text", { x: x(f), y: box.bottom + 16, class: "tick mid" }, String(f)));
+  for (const [f, word] of ticksOf(meta, box)) marks.push(svg("text", { x: x(f), y: box.bottom + 16, class: "tick mid" }, word));
   marks.push(...pointer(own, box, x, y));
   if (own.at !== null) marks.push(svg("circle", { cx: own.xOf(own.at), cy: y(values[own.at * L + meta.strong]), r: 4, fill: own.inks.lost }));
   return marks;
 }
+
+// [place, word] under a curve: numbers, or the names of its places, as many as there is room for.
+function ticksOf(meta, box) {
+  const { words, ticks } = meta.x;
+  if (!words) return (ticks ?? [0.25, 1, 2, 3, 4]).map((f) => [f, String(f)]);
+  const every = Math.ceil((words.length * 46) / (box.right - box.left));
+  return words.map((word, i) => [i, word]).filter((_, i) => (words.length - 1 - i) % every === 0);
+}
+
+const placeOnX = ({ meta, xs }, i) => meta.x.words?.[i] ?? xs[i].toFixed(meta.x.digits ?? 2);
 
 // Where the factor stands now, and where the line meets the floor.
 function pointer(own, box, x, y) {
@@ -252,15 +289,15 @@ function words(own, i) {
   const lines = [[`${meta.x.name} ${meta.x.labels[i]}`, "title"]];
   if (meta.x.long) lines.push([meta.x.long[i], "soft"]);
   const rows = meta.parts.map((p) => [meta.parts.length > 1 ? p.name : meta.y.name, say(own, meta.y, own.picture[p.name][i])]);
-  if (meta.band) rows.push([meta.band.name, `${say(own, meta.y, meta.band.low)} to ${say(own, meta.y, meta.band.high)}`]);
+  if (meta.band) rows.push([meta.band.name, bandWords(own, i)]);
   return { lines, rows };
 }
 
 function curveWords(own, i) {
-  const { meta, xs, values, low, high } = own.picture;
+  const { meta, values, low, high } = own.picture;
   const L = meta.lines.length;
   const near = meta.lines.map((name, l) => [name, say(own, meta.y, values[i * L + l])]);
   const rows = L <= 12 ? near : [near[meta.strong]];
   rows.push([meta.band.name, `${say(own, meta.y, low[i])} to ${say(own, meta.y, high[i])}`]);
-  return { lines: [[`${meta.x.name} ${xs[i].toFixed(meta.x.digits ?? 2)}`, "title"], [`${meta.y.name}`, "soft"]], rows };
+  return { lines: [[`${meta.x.name} ${placeOnX(own.picture, i)}`, "title"], [`${meta.y.name}`, "soft"]], rows };
 }

@@ -93,6 +93,7 @@ function spanFor(own, i, piece, owned, special, breaks) {
 
 function paint(own) {
   const { meta, shade } = own.picture;
+  own.root.dataset.side = meta.side ?? "";
   own.theme = themeOf(own.root);
   own.colours = own.theme.dark ? meta.dark : meta.light;
   own.inks = own.colours.map((c) => inkOn(c, own.theme.dark));
@@ -142,6 +143,7 @@ function fates(own) {
     for (const span of spans) {
       span.classList.toggle("partly", fate?.[i] === 1);
       span.classList.toggle("gone", fate?.[i] === 2);
+      span.classList.toggle("other", fate?.[i] === 3);
     }
   });
 }
@@ -157,7 +159,7 @@ function steps(own) {
   const box = el("div", "chips");
   box.append(el("span", "name", meta.legend));
   for (const { fate, name, shade } of meta.steps) {
-    const chip = el("span", ["chip", "chip partly", "chip gone"][fate], name);
+    const chip = el("span", ["chip", "chip partly", "chip gone", "chip other"][fate], name);
     chip.style.background = own.colours[shade] ?? "transparent";
     chip.style.color = own.inks[shade] ?? own.theme.text;
     box.append(chip);
@@ -199,6 +201,7 @@ function mark(own, pick) {
   if (!own.picture) return;
   const { meta, first, count, experts } = own.picture;
   const K = meta.chosen;
+  pick = { ...pick, token: hereOf(own, pick.token) };
   own.spans.forEach((spans, i) => {
     const on = pick.token != null && pick.token >= first[i] && pick.token < first[i] + count[i];
     let mine = false;
@@ -217,6 +220,10 @@ function mark(own, pick) {
     chip.classList.toggle("on", Number(chip.dataset.expert) === pick.expert);
   }
 }
+
+// Of two texts side by side the first counts the tokens: `twin` holds each token's number there.
+const thereOf = ({ picture }, token) => (picture.meta.side === "B" ? picture.twin[token] : token);
+const hereOf = ({ picture }, token) => (picture.meta.side === "B" ? (token == null ? null : picture.twin.indexOf(token)) : token);
 
 // Exactly one token can be reached with Tab; arrows move from there.
 function rove(own, i) {
@@ -243,7 +250,8 @@ function listenToPointer(own) {
 
 function take(own, unit) {
   own.at = unit;
-  choose(own.component, { token: own.picture.first[unit] });
+  const token = thereOf(own, own.picture.first[unit]);
+  if (token >= 0) choose(own.component, { token });
 }
 
 function hover(own, i, span) {
@@ -260,6 +268,7 @@ function routes(own, t, count) {
   const { meta, experts, gates, probability, lost } = own.picture;
   const rows = [];
   if (lost) return fateRows(own, t, count);
+  if (own.picture.mate) return twinRows(own, t, count);
   for (let s = t * meta.chosen; s < Math.min(t + count, t + 4) * meta.chosen; s++) {
     if (experts[s] < 0) continue;
     const cells = [`expert ${experts[s]}`, digits(gates[s])];
@@ -267,6 +276,19 @@ function routes(own, t, count) {
   }
   if (!rows.length) return { rows: [["no expert took it"]] };
   return { head: ["chosen", "gate", ...(probability ? ["probability"] : [])], rows };
+}
+
+// Experts of a unit's tokens here and, for a twin, on the other side.
+function twinRows(own, t, count) {
+  const { meta, experts, mate, twin } = own.picture;
+  const K = meta.chosen, sides = meta.side === "A" ? ["A", "B"] : ["B", "A"];
+  const list = (ids, u) => [...ids.slice(u * K, (u + 1) * K)].filter((e) => e >= 0).join(", ") || "none";
+  const rows = [];
+  for (let u = t; u < Math.min(t + count, t + 4); u++) {
+    rows.push([sides[0], `experts ${list(experts, u)}`]);
+    rows.push([sides[1], twin[u] < 0 ? "not in this text" : `experts ${list(mate, u)}`]);
+  }
+  return { rows };
 }
 
 // Experts of a unit's tokens and whether each took it.
