@@ -129,7 +129,7 @@ def _model_box(against: Against) -> None:
         st.text_input(
             "Hub id or local folder", key="b_model", placeholder="allenai/OLMoE-1B-7B-0924"
         )
-        st.form_submit_button("Load", type="primary", on_click=_take_model)
+        st.form_submit_button("Load B", type="primary", on_click=_take_model)
     if against.model:
         try:
             _get_model(against.model)
@@ -158,7 +158,7 @@ def _get_model(name: str) -> None:
     small = plan.bytes <= ask.ASK_FIRST
     if state.get("b_agreed") != name and not (small and state.get("b_typed") == name):
         st.info(plain(str(plan)))
-        st.button("Load it", key="b_load", on_click=lambda: state.update(b_agreed=name))
+        st.button("Load it for B", key="b_load", on_click=lambda: state.update(b_agreed=name))
         return
     slot = st.empty()
     with slot.container(), st.spinner(f"Loading the model {plain(name)}"):

@@ -88,6 +88,11 @@ def test_two_vocabularies_are_paired_by_characters():
     assert align(a, b).pairs.tolist() == [[1, 0], [2, 1]]  # a space in front makes no difference
 
 
+def test_a_text_that_one_model_cut_short_is_still_the_same():
+    a, b = spanned("ab cd", [(0, 2), (2, 5)], 0), spanned("ab", [(0, 2)], 1)
+    assert align(a, b).pairs.tolist() == [[0, 0]]
+
+
 def test_two_vocabularies_on_two_texts_have_no_twins():
     a, b = spanned("ab", [(0, 1), (1, 2)], 0), spanned("ac", [(0, 1), (1, 2)], 1)
     assert not len(align(a, b).pairs)
