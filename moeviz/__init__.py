@@ -26,6 +26,7 @@ _HOMES = {
     "difference": "moeviz.metrics.difference",
     "likeness": "moeviz.metrics.likeness",
     "open_trace": "moeviz.store.files",
+    "plot": "moeviz.charts.figures",
     "load_atlas": "moeviz.corpora.atlas",
     "Corpus": "moeviz.corpora.corpus",
     "route_corpus": "moeviz.engines.local",

@@ -268,6 +268,21 @@ class RoutingTrace:
 
         return save_trace(self, path)
 
+    def plot(self, kind: str = "load", *, layer: int | None = None, token: int = 0):
+        """A Plotly figure: "load", "tokens" of one layer, or the "journey" of one token.
+
+        See `moeviz.plot`, which says the same of any trace.
+        """
+        from moeviz.charts.figures import plot  # late: charts lean on this module
+
+        return plot(self, kind, layer=layer, token=token)
+
+    def _repr_html_(self) -> str:
+        """The trace as a notebook shows it."""
+        from moeviz.charts.notebook import trace_html  # late: charts lean on this module
+
+        return trace_html(self)
+
     def __repr__(self) -> str:
         layers, tokens, experts, chosen = self.shape
         return (

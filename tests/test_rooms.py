@@ -27,7 +27,7 @@ ROOMS = {
     "cli": {"trace"},
 }
 LATE = {
-    "trace": {"store"},  # trace.save() hands itself to the store
+    "trace": {"store", "charts"},  # save(), plot() and notebooks hand the trace on
     "ui": {"models", "engines"},
     "cli": {"models", "rules", "corpora", "engines", "metrics", "charts", "store", "bench"},
 }
@@ -125,6 +125,8 @@ def test_ui_may_import_models_inside_a_function():
         ("import moeviz; moeviz.open_trace", ["torch", "streamlit", "pandas"]),
         ("import moeviz.metrics.load", ["torch", "streamlit"]),
         ("import moeviz.cli", ["torch", "streamlit"]),
+        ("import moeviz.charts.notebook", ["torch", "streamlit", "plotly"]),
+        ("import moeviz.charts.figures", ["torch", "streamlit"]),
     ],
 )
 def test_light_parts_load_without_heavy_libraries(code, absent):

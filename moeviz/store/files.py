@@ -101,9 +101,7 @@ def _assemble(header: dict, arrays: dict[str, np.ndarray], name: str) -> Routing
         vocabulary = {int(i): _text(piece) for i, piece in header["vocabulary"].items()}
         tokens = Tokens(source=_text(header["text"]), vocabulary=vocabulary, **columns)
         own = {n: a for n, a in arrays.items() if "." not in n}
-        for kind in ("logits", "scores"):
-            if kind in own and np.isnan(own[kind]).any():
-                raise TraceError(f"some {kind} are not numbers.")
+        _check_numbers(own)
         return RoutingTrace(
             tokens=tokens,
             router=_facts(RouterSpec, header["router"]),
@@ -117,6 +115,15 @@ def _assemble(header: dict, arrays: dict[str, np.ndarray], name: str) -> Routing
         raise TraceError(f"{name} is damaged: part of its header is missing.") from error
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TraceError(f"{name} is damaged: part of it is not what a trace holds.") from error
+
+
+def _check_numbers(arrays: dict[str, np.ndarray]) -> None:
+    """Only a whole layer's logits may be unknown (nan); anything else that is no number is not."""
+    for kind in ("logits", "scores"):
+        unknown = np.isnan(arrays.get(kind, np.zeros((1, 1))))
+        each = unknown.reshape(len(unknown), -1)
+        if (kind == "scores" and each.any()) or (each.any(axis=1) != each.all(axis=1)).any():
+            raise TraceError(f"some {kind} are not numbers.")
 
 
 def _facts(kind: type, found: dict):

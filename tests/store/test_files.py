@@ -105,3 +105,15 @@ def test_an_array_of_the_wrong_shape_is_refused(tiny_trace, tmp_path):
     save_file(arrays, path, metadata=metadata)
     with pytest.raises(TraceError, match=r"^a\.moetrace is damaged: gates has shape \(2, 3, 2\)"):
         open_trace(path)
+
+
+def test_logits_of_a_layer_may_be_unknown_but_not_of_a_single_expert(tiny_trace, tmp_path):
+    logits = tiny_trace.logits.copy()
+    logits[1] = np.nan
+    known = dataclasses.replace(tiny_trace, logits=logits)
+    assert open_trace(known.save(tmp_path / "a.moetrace")).key == known.key
+    logits[0, 2, 1] = np.nan
+    odd = dataclasses.replace(tiny_trace, logits=logits)
+    with pytest.raises(TraceError) as caught:
+        open_trace(odd.save(tmp_path / "a.moetrace"))
+    assert str(caught.value) == "a.moetrace is damaged: some logits are not numbers."
