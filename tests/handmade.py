@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from moeviz.corpora.routing import CorpusRouting
 from moeviz.trace import Provenance, RouterSpec, RoutingTrace, Tokens
 
 
@@ -32,4 +33,28 @@ def make_trace(experts, gates=None, logits=None, number=4, text="abcd", **rest) 
         source=Provenance(model="by hand"),
         layers=rest.pop("layers", tuple(range(len(experts)))),
         **rest,
+    )
+
+
+def make_routing(counts, labels=None, **rest) -> CorpusRouting:
+    """A corpus run from nested counts [P, L, E], every passage a document of its own."""
+    counts = np.array(counts, np.int32)
+    passages, layers, experts = counts.shape
+    chosen = rest.pop("chosen", 1)
+    own = np.array([f"text {number}" for number in range(passages)])
+    defaults = {
+        "documents": own,
+        "families": own,
+        "parallel": np.full(passages, ""),
+        "tokens": counts[:, 0].sum(axis=1) // chosen,
+    }
+    return CorpusRouting(
+        model="by hand",
+        corpus="hand",
+        layers=tuple(range(layers)),
+        experts=np.full(layers, experts),
+        chosen=np.full(layers, chosen),
+        labels={name: np.array(column) for name, column in (labels or {}).items()},
+        counts=counts,
+        **{**defaults, **rest},
     )

@@ -14,7 +14,7 @@ ROOMS = {
     "trace": set(),
     "rules": {"trace"},
     "models": {"trace", "rules"},
-    "training": {"trace", "rules"},
+    "training": {"trace", "rules", "metrics"},
     "metrics": {"trace", "rules", "corpora"},
     "store": {"trace"},
     "corpora": {"trace"},

@@ -40,9 +40,13 @@ class TokenCounts:
         return self.keys[low:high] % self.vocabulary, self.counts[low:high]
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
-        keys, where = np.unique(np.concatenate([self.keys, other.keys]), return_inverse=True)
-        counts = np.zeros(len(keys), np.int64)
-        np.add.at(counts, where, np.concatenate([self.counts, other.counts]))
+        keys = np.concatenate([self.keys, other.keys])
+        order = np.argsort(keys, kind="stable")  # two sorted runs: one merge
+        keys = keys[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        counts = np.concatenate([self.counts, other.counts])[order]
+        counts = np.add.reduceat(counts, starts) if len(starts) else counts
+        keys = keys[starts]
         return TokenCounts(self.vocabulary, keys, counts, self.tokens + other.tokens)
 
 

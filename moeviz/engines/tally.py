@@ -9,6 +9,12 @@ import numpy as np
 from moeviz.corpora.routing import POSITIONS, TokenCounts
 from moeviz.trace import EMPTY
 
+MOST_CELLS = 2**26
+"""Largest dense table of (layer, expert, token) counts: 256 MiB."""
+
+MOST_WAITING = 2**22
+"""Choices that wait at least until they are sorted into a sparse table."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -123,41 +129,42 @@ class Tally:
 
 
 class _Words:
-    """`TokenCounts` in the making: sorted blocks, merged when they have grown alike."""
+    """`TokenCounts` in the making: a dense table where one fits, else sorted blocks."""
 
     def __init__(self, layers: int, experts: int, vocabulary: int):
-        self._shape = (layers, experts, vocabulary)
+        self._experts, self._vocabulary = experts, vocabulary
         self._tokens = np.zeros(vocabulary, np.int64)
-        self._blocks: list[TokenCounts] = []
+        cells = layers * experts * vocabulary
+        self._table = np.zeros(cells, np.int32) if cells <= MOST_CELLS else None
+        self._kept = TokenCounts(vocabulary, _NOTHING, _NOTHING, self._tokens)
+        self._waiting: list[np.ndarray] = []
 
     def add(self, tokens: np.ndarray, ids: np.ndarray) -> None:
-        _, experts, vocabulary = self._shape
         known = tokens >= 0
-        words, where, times = np.unique(tokens[known], return_inverse=True, return_counts=True)
-        self._tokens[words] += times
-        keys, counts = [], []
-        for layer, choice in enumerate(ids[:, known]):
-            filled = choice != EMPTY
-            flat = (choice * len(words) + where[:, None])[filled]
-            found = np.bincount(flat, minlength=experts * len(words))
-            place = np.flatnonzero(found)
-            expert, word = np.divmod(place, max(1, len(words)))
-            keys.append((layer * experts + expert) * vocabulary + words[word])
-            counts.append(found[place])
-        self._push(TokenCounts(vocabulary, np.concatenate(keys), np.concatenate(counts), _NONE))
+        words, ids = tokens[known].astype(np.int64), ids[:, known]
+        np.add.at(self._tokens, words, 1)
+        place = np.arange(len(ids))[:, None, None] * self._experts + ids
+        keys = (place * self._vocabulary + words[:, None])[ids != EMPTY]
+        if self._table is not None:
+            np.add.at(self._table, keys, 1)
+            return
+        self._waiting.append(keys)
+        if sum(map(len, self._waiting)) > max(MOST_WAITING, len(self._kept.keys)):
+            self._merge()
 
-    def _push(self, block: TokenCounts) -> None:
-        while self._blocks and len(self._blocks[-1].keys) < 2 * len(block.keys):
-            block = self._blocks.pop() + block
-        self._blocks.append(block)
+    def _merge(self) -> None:
+        keys, counts = np.unique(np.concatenate([_NOTHING, *self._waiting]), return_counts=True)
+        found = TokenCounts(self._vocabulary, keys, counts, np.zeros_like(self._tokens))
+        self._kept = self._kept + found
+        self._waiting = []
 
     def total(self) -> TokenCounts:
-        vocabulary = self._shape[2]
-        total = TokenCounts(vocabulary, np.zeros(0, np.int64), np.zeros(0, np.int64), _NONE)
-        for block in reversed(self._blocks):
-            total = total + block
-        return TokenCounts(vocabulary, total.keys, total.counts, self._tokens)
+        if self._table is not None:
+            keys = np.flatnonzero(self._table)
+            counts = self._table[keys].astype(np.int64)
+            return TokenCounts(self._vocabulary, keys, counts, self._tokens)
+        self._merge()
+        return TokenCounts(self._vocabulary, self._kept.keys, self._kept.counts, self._tokens)
 
 
-_NONE = np.zeros(1, np.int64)
-"""Stands for the totals that blocks do not carry."""
+_NOTHING = np.zeros(0, np.int64)

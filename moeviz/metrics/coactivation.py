@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from moeviz.corpora.corpus import CorpusError
+from moeviz.corpora.routing import CorpusRouting
 from moeviz.trace import EMPTY, RoutingTrace, TraceError
 
 VARIANTS = ("paper", "script")
@@ -24,9 +26,25 @@ def coactivation(trace: RoutingTrace, row: int, variant: str = "paper") -> np.nd
         both = (ids[:, first] != EMPTY) & (ids[:, second] != EMPTY)
         np.add.at(together, (ids[both, first], ids[both, second]), 1)
         np.add.at(together, (ids[both, second], ids[both, first]), 1)
-    chosen = np.bincount(ids[ids != EMPTY], minlength=experts).astype(float)
-    chosen[chosen == 0] = np.nan
-    share = together / chosen[:, None]
+    return _share(together, np.bincount(ids[ids != EMPTY], minlength=experts))
+
+
+def corpus_coactivation(routing: CorpusRouting, row: int, variant: str = "paper") -> np.ndarray:
+    """`coactivation` of a whole corpus run, in routed layer `row`."""
+    _pairs(1, variant)
+    together = routing.together if variant == "paper" else routing.ranked
+    if together is None:
+        raise CorpusError(
+            f"{routing.corpus} does not say which experts fired together, only how often each did."
+        )
+    size = int(routing.experts[row])
+    chosen = routing.counts[:, row, :size].sum(axis=0)
+    return _share(together[row, :size, :size].astype(float), chosen)
+
+
+def _share(together: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """N_ij / N_i of pair counts [E, E] and counts [E]."""
+    share = together / np.where(chosen > 0, chosen, np.nan)[:, None]
     np.fill_diagonal(share, np.nan)
     return share
 

@@ -7,6 +7,8 @@ from math import comb
 
 import numpy as np
 
+from moeviz.corpora.corpus import CorpusError
+from moeviz.corpora.routing import CorpusRouting
 from moeviz.metrics.load import layer_sizes
 from moeviz.trace import EMPTY, RoutingTrace
 
@@ -36,14 +38,49 @@ def repetition(trace: RoutingTrace) -> Repetition:
     same = (before[..., 0] == after[..., 0]) & (after[..., 0] != EMPTY)
     meet = (before[..., :, None] == after[..., None, :]) & (after[..., None, :] != EMPTY)
     sizes, chosen = layer_sizes(trace)
-    pairs = list(zip(sizes, chosen, strict=True))
     return Repetition(
         first=_mean(same),
         shared=_mean(meet.any(axis=(-1, -2))),
         even_first=1 / sizes,
-        even_shared=np.array([1 - comb(e - k, k) / comb(e, k) for e, k in pairs]),
+        even_shared=_even_shared(sizes, chosen),
         loaded_first=np.array([_meeting_chance(row[:, 0]) for row in ids]),
     )
+
+
+def corpus_repetition(routing: CorpusRouting, label: str = "") -> dict[str, Repetition]:
+    """`repetition` of a whole corpus run, by value of `label`, or of all passages ("all").
+
+    Pairs of tokens within a passage; nan where there are none.
+    """
+    if routing.neighbours is None or routing.first is None:
+        raise CorpusError(
+            f"{routing.corpus} does not say which tokens stood side by side, so repetition is not "
+            "known."
+        )
+    groups = {"all": np.ones(len(routing.tokens), bool)}
+    if label:
+        column = routing.column(label)
+        groups = {str(name): column == name for name in np.unique(column[column != ""])}
+    return {name: _of_passages(routing, keep) for name, keep in groups.items()}
+
+
+def _of_passages(routing: CorpusRouting, keep: np.ndarray) -> Repetition:
+    pairs = routing.neighbours[keep].sum() or np.nan
+    first = routing.first[keep].sum(axis=0)
+    share = first / np.maximum(first.sum(axis=1, keepdims=True), 1)
+    return Repetition(
+        first=routing.same_first[keep].sum(axis=0) / pairs,
+        shared=routing.shared[keep].sum(axis=0) / pairs,
+        even_first=1 / routing.experts,
+        even_shared=_even_shared(routing.experts, routing.chosen),
+        loaded_first=(share**2).sum(axis=1),
+    )
+
+
+def _even_shared(sizes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """[L] chance that two random choices of K of E meet: 1 - C(E-K, K) / C(E, K)."""
+    pairs = zip(sizes.tolist(), chosen.tolist(), strict=True)
+    return np.array([1 - comb(e - k, k) / comb(e, k) for e, k in pairs])
 
 
 def _mean(pairs: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
+from moeviz.metrics.saturation import router_saturation
 from moeviz.training.checkpoint import Run
 from moeviz.training.data import Document
 from moeviz.training.model import RouterWatch
@@ -112,9 +113,7 @@ def read_emergence(path: Path) -> tuple[dict[str, np.ndarray], Passages]:
 
 
 def saturation(experts: np.ndarray) -> np.ndarray:
-    """Share of the final choices already made at each moment, [C, L]; chance is K / E.
-
-    experts [C, L, P, T, K]. Router saturation of Muennighoff et al. 2024 (arXiv:2409.02060, eq. 7).
-    """
-    same = experts[:, ..., :, None] == experts[-1:, ..., None, :]
-    return same.any(-1).mean((2, 3, 4))
+    """[C, L] share of the final choices already made, of experts [C, L, P, T, K]."""
+    moments, layers, *_, chosen = experts.shape
+    rows = experts.reshape(moments, layers, -1, chosen)
+    return np.stack([router_saturation(moment, rows[-1]) for moment in rows])

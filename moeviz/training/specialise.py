@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
+from moeviz.metrics.centroid import centroid_recall
 from moeviz.training.data import Document
 from moeviz.training.losses import expert_share
 from moeviz.training.model import RouterWatch
@@ -105,11 +106,5 @@ def centroid_answer(
     A label's centroid is the mean of its passages in the fit half; the other half is tested.
     Labels without a passage in either half are left out.
     """
-    fit, test = passages.fit & among, ~passages.fit & among
-    names = np.intersect1d(labels[fit], labels[test])
-    centroids = np.stack([passages.shares[fit & (labels == name)].mean(0) for name in names])
-    test &= np.isin(labels, names)
-    distance = np.square(passages.shares[test][:, None] - centroids).sum(-1)
-    right = names[distance.argmin(1)] == labels[test]
-    recall = [right[labels[test] == name].mean() for name in names]
-    return Answer(question, float(np.mean(recall)), len(names), int(test.sum()))
+    told = centroid_recall(passages.shares[among], labels[among], passages.fit[among], whiten=False)
+    return Answer(question, told.accuracy, len(told.names), told.passages)

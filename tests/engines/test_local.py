@@ -9,6 +9,7 @@ import tiny
 
 from moeviz.corpora.corpus import Corpus, CorpusError
 from moeviz.corpora.routing import POSITIONS
+from moeviz.engines import tally
 from moeviz.engines.local import CorpusCancelled, route_corpus, route_written
 from moeviz.metrics.coactivation import coactivation
 from moeviz.metrics.repetition import repetition
@@ -114,6 +115,13 @@ def test_positions_fall_into_doubling_bins(routing, traces):
 def test_padding_changes_nothing(model, corpus, routing):
     alone = route_corpus(model, corpus, vocabulary=("input", "next", "predicted"), alone=True)
     assert same(alone, routing)
+
+
+def test_a_vocabulary_too_large_for_a_table_is_counted_alike(model, corpus, routing, monkeypatch):
+    monkeypatch.setattr(tally, "MOST_CELLS", 0)
+    monkeypatch.setattr(tally, "MOST_WAITING", 16)
+    kinds = ("input", "next", "predicted")
+    assert same(route_corpus(model, corpus, vocabulary=kinds, alone=True), routing)
 
 
 def test_parts_add_up_to_the_whole(model, corpus, routing):

@@ -1,0 +1,141 @@
+"""Which tokens does an expert answer for, and is that more than its load explains?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moeviz.corpora.corpus import CorpusError
+from moeviz.corpora.routing import CorpusRouting, TokenCounts
+
+LEAST = 8
+"""Occurrences a token needs before its share is looked at."""
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertWords:
+    """N tokens that one expert is chosen for more than for others, by lift.
+
+    ids, pieces: the tokens and their spelling. times: [N] occurrences N_x. share: [N] N_x,i / N_x,
+    the part of them for which the expert was chosen. base: the expert's share of all tokens; an
+    even router gives K / E. lift: [N] share / base.
+    above: [N] whether so many would be chosen by chance in at most 5 % of all (expert, token) pairs
+        taken together, if each occurrence were sent there at the base rate. By the bound
+        P(X >= n q) <= exp(-n KL(q | base)), with Bonferroni's correction: on the safe side.
+    Muennighoff et al. 2024 (arXiv:2409.02060), section 5, vocabulary specialisation.
+    """
+
+    ids: np.ndarray
+    pieces: tuple[str, ...]
+    times: np.ndarray
+    share: np.ndarray
+    base: float
+    lift: np.ndarray
+    above: np.ndarray
+
+
+def expert_words(
+    routing: CorpusRouting, row: int, expert: int, kind: str = "input", least: int = LEAST
+) -> ExpertWords:
+    """The tokens of one expert in routed layer `row`, highest lift first, ties by frequency.
+
+    kind: the "input" token, the true "next" one or the one the model "predicted". Tokens with
+    fewer than `least` occurrences are left out. Raises CorpusError where words were not counted.
+    """
+    words = _counted(routing, kind)
+    width = routing.shape[2]
+    ids, counts = words.of(row * width + expert)
+    often = words.tokens[ids] >= least
+    ids, counts = ids[often], counts[often]
+    times = words.tokens[ids]
+    base = words.of(row * width + expert)[1].sum() / max(1, words.tokens.sum())
+    share = counts / times
+    pairs = int((words.tokens >= least).sum()) * int(routing.experts.sum())
+    lift = share / base if base else share
+    order = np.lexsort((ids, -times, -lift))
+    above = (share > base) & (times * _nats(share, base) > np.log(max(1, pairs) / LEVEL))
+    return ExpertWords(
+        ids=ids[order],
+        pieces=tuple(routing.pieces.get(int(i), "") for i in ids[order]),
+        times=times[order],
+        share=share[order],
+        base=float(base),
+        lift=lift[order],
+        above=above[order],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class VocabularySpecialisation:
+    """How far one token means one expert, layer by layer.
+
+    favourite: [L] share of a token's occurrences that went to its favourite expert, mean over
+    tokens. low, high: [L] the range of `draws` draws in which every occurrence is sent by the
+    experts' loads alone; the favourite of a rare token is above average even so.
+    even: [L] K / E. words: tokens looked at.
+    """
+
+    favourite: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    even: np.ndarray
+    words: int
+    draws: int
+
+
+def vocabulary_specialisation(
+    routing: CorpusRouting, kind: str = "input", least: int = 20, draws: int = 20, seed: int = 0
+) -> VocabularySpecialisation:
+    """Of tokens with at least `least` occurrences; see `expert_words` for `kind`."""
+    words = _counted(routing, kind)
+    often = np.flatnonzero(words.tokens >= least)
+    if not len(often):
+        raise CorpusError(f"No token stands {least} times in {routing.corpus}; read more text.")
+    rng = np.random.default_rng(seed)
+    found = [_favourites(routing, words, often, row, rng, draws) for row in range(routing.shape[1])]
+    return VocabularySpecialisation(
+        favourite=np.array([real for real, _ in found]),
+        low=np.array([chance.min() for _, chance in found]),
+        high=np.array([chance.max() for _, chance in found]),
+        even=routing.chosen / routing.experts,
+        words=len(often),
+        draws=draws,
+    )
+
+
+def _favourites(routing, words: TokenCounts, often: np.ndarray, row: int, rng, draws: int):
+    width, size = routing.shape[2], int(routing.experts[row])
+    times = words.tokens[often]
+    counts = np.zeros((size, len(often)), np.int64)
+    for expert in range(size):
+        ids, chosen = words.of(row * width + expert)
+        at = np.minimum(np.searchsorted(often, ids), len(often) - 1)
+        known = often[at] == ids
+        counts[expert, at[known]] = chosen[known]
+    base = counts.sum(axis=1, keepdims=True) / times.sum()
+    chance = [
+        (rng.binomial(times, np.minimum(base, 1), size=counts.shape).max(axis=0) / times).mean()
+        for _ in range(draws)
+    ]
+    return (counts.max(axis=0) / times).mean(), np.array(chance)
+
+
+def _counted(routing: CorpusRouting, kind: str) -> TokenCounts:
+    if kind not in routing.vocabulary:
+        known = ", ".join(routing.vocabulary) or "none"
+        raise CorpusError(
+            f"This run did not count experts by {kind} token; it has {known}. Run the corpus again "
+            "with that kind."
+        )
+    return routing.vocabulary[kind]
+
+
+def _nats(share: np.ndarray, base: float) -> np.ndarray:
+    """KL divergence in nats of yes or no at `share` from yes or no at `base`."""
+    base = min(max(base, 1e-12), 1 - 1e-12)
+    yes = share * np.log(np.where(share > 0, share, 1) / base)
+    no = (1 - share) * np.log(np.where(share < 1, 1 - share, 1) / (1 - base))
+    return yes + np.where(share < 1, no, 0)
