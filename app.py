@@ -12,6 +12,7 @@ st.navigation(
         st.Page("pages/explore.py", title="Explore", url_path="explore", default=True),
         st.Page("pages/compare.py", title="Compare", url_path="compare"),
         st.Page("pages/capacity.py", title="Capacity", url_path="capacity"),
+        st.Page("pages/learn.py", title="Learn", url_path="learn"),
         st.Page("pages/models.py", title="Models", url_path="models"),
         st.Page("pages/lab.py", title="Lab", url_path="lab"),
     ],

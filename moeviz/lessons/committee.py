@@ -122,9 +122,7 @@ def _stacking(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Model:
     one, other = order[: len(x) // 2], order[len(x) // 2 :]
     models = _bags(x[one], y[one], rng)
     said = np.stack([model(x[other]) for model in models], axis=1)
-    weights = np.linalg.solve(
-        said.T @ said + 1e-2 * np.eye(LEARNERS), said.T @ y[other]
-    )
+    weights = np.linalg.solve(said.T @ said + 1e-2 * np.eye(LEARNERS), said.T @ y[other])
     return lambda at: np.stack([model(at) for model in models], axis=1) @ weights
 
 

@@ -39,14 +39,15 @@ TERMS = tuple(
         ("Chance level", ("chance",), "What a router that chooses at random would give for the "
          "same number of tokens and experts. A figure inside that band says nothing."),
         ("Dense model", ("dense",), "A model in which every token uses every parameter."),
-        ("Dropped token", ("dropped", "overflow"), "An assignment for which its expert has no room. "
+        ("Dropped token", ("dropped", "overflow"), "An assignment whose expert has no room. "
          "If all of a token's experts are full, only the residual carries it on."),
         ("Expert", ("experts",), "One of several feed-forward networks of a layer. Expert 3 of "
          "layer 2 and expert 3 of layer 9 have only their number in common."),
         ("Expert choice", (), "The experts choose their tokens instead of the other way round. "
-         "Every expert is full, but a token may get none, and later tokens matter for earlier ones."),
-        ("Gate", ("gates", "combine weight", "combine weights"), "The weight by which the output of "
-         "a chosen expert is really multiplied."),
+         "Every expert is full, but a token may get none, and later tokens matter for earlier "
+         "ones."),
+        ("Gate", ("gates", "combine weight", "combine weights"), "The weight by which the output "
+         "of a chosen expert is really multiplied."),
         ("Layer", ("routed layer", "routed layers"), "One step of the model. In an MoE some or all "
          "layers are routed: they hold experts and a router."),
         ("Load", (), "How many assignments each expert of a layer gets."),
@@ -55,9 +56,9 @@ TERMS = tuple(
         ("Loss-free balancing", ("loss-free bias",), "A bias for each expert is added to the score "
          "for the choice only, and moved up or down after every step as the expert got too little "
          "or too much."),
-        ("MaxVio", (), "The busiest expert's load over the mean, minus one. 0 is perfect balance."),
-        ("Mixture of experts", ("MoE",), "A layer with many expert networks and a router that sends "
-         "each token to a few of them."),
+        ("MaxVio", (), "The busiest expert's load over the mean, minus one; 0 is perfect."),
+        ("Mixture of experts", ("MoE",), "A layer with many expert networks and a router that "
+         "sends each token to a few of them."),
         ("Residual", (), "What goes around a layer: its input, to which the layer's output is "
          "added."),
         ("Router", ("routers", "gating network"), "A small linear map that scores the experts for "
@@ -67,7 +68,7 @@ TERMS = tuple(
         ("Sparse", ("sparse activation",), "Only a part of the parameters is used for a token."),
         ("Token", ("tokens",), "A piece of text as the model reads it: a word, a part of one, or a "
          "few bytes."),
-        ("Top-k", ("top-K", "top-1", "top-2"), "Each token goes to the k experts with the largest "
+        ("Top-k", ("top-1", "top-2"), "Each token goes to the k experts with the largest "
          "scores."),
     )
 )  # fmt: skip
@@ -81,8 +82,7 @@ def linked(text: str, page: str = "learn") -> str:
     """
     seen: set[str] = set()
     return "".join(
-        part if i % 2 else _link_words(part, page, seen)
-        for i, part in enumerate(_KEPT.split(text))
+        part if i % 2 else _link_words(part, page, seen) for i, part in enumerate(_KEPT.split(text))
     )
 
 

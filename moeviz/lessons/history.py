@@ -45,8 +45,8 @@ HISTORY = tuple(
          "Gale et al.; arXiv:2211.15841"),
         (2023, "Soft MoE", "Every expert reads a weighted mix of all tokens.",
          "Puigcerver et al.; arXiv:2308.00951"),
-        (2024, "Mixtral", "Open weights: 8 experts, top-2, as good as models that use three to five "
-         "times its active parameters.", "Jiang et al.; arXiv:2401.04088"),
+        (2024, "Mixtral", "Open weights: 8 experts, top-2. Its authors find it level with or above "
+         "Llama 2 70B, at 13 billion active parameters.", "Jiang et al.; arXiv:2401.04088"),
         (2024, "DeepSeekMoE and DeepSeek-V2", "Many small experts, shared experts, and a choice "
          "limited to groups.", "Dai et al.; arXiv:2401.06066 and arXiv:2405.04434"),
         (2024, "Loss-free balancing", "A bias for each expert, moved by a fixed step, in place of "

@@ -1,0 +1,48 @@
+"""What every lesson is made of: text with linked terms, a question, a way on to the tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from moeviz.charts.picture import Picture
+from moeviz.lessons.glossary import linked
+from moeviz.lessons.quizzes import Quiz
+from moeviz.ui.components import packed, plot
+from moeviz.ui.markdown import plain
+
+
+def say(text: str) -> None:
+    """A paragraph of a lesson: our own Markdown, its terms linked to the glossary."""
+    st.markdown(linked(text))
+
+
+def ask(key: str, quiz: Quiz) -> bool:
+    """The question, and its answer once the reader has made up their mind.
+
+    Gives whether it was answered: what follows in the lesson may give the answer away.
+    """
+    with st.container(border=True, key=f"quiz_{key}"):
+        st.markdown(f"**Your guess first.** {plain(quiz.question)}")
+        guess = st.radio(
+            "Your guess", quiz.choices, index=None, key=f"guess_{key}",
+            format_func=plain, label_visibility="collapsed",
+        )  # fmt: skip
+        if guess is None:
+            st.caption("Choose an answer to see what really happens.")
+            return False
+        right = guess == quiz.choices[quiz.answer]
+        tell = st.success if right else st.info
+        tell(plain(("Right. " if right else "Not quite. ") + quiz.why))
+    return True
+
+
+def draw(picture: Picture, key: str) -> None:
+    """A picture that nothing listens to."""
+    plot(packed(picture), key, lambda: None)
+
+
+def go_on(label: str, page: str, link: Mapping[str, str] | None = None) -> None:
+    """A link to the tool page that shows the same state."""
+    st.page_link(f"pages/{page}.py", label=label, icon="➡️", query_params=dict(link or {}))
