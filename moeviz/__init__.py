@@ -28,6 +28,7 @@ _HOMES = {
     "open_trace": "moeviz.store.files",
     "plot": "moeviz.charts.figures",
     "load_atlas": "moeviz.corpora.atlas",
+    "load_corpus": "moeviz.corpora.read",
     "Corpus": "moeviz.corpora.corpus",
     "route_corpus": "moeviz.engines.local",
     "route_written": "moeviz.engines.local",
