@@ -62,6 +62,27 @@ def coactivation_chance(experts: int, chosen: int, variant: str = "paper") -> fl
     return paper if variant == "paper" else 2 * paper / chosen
 
 
+def coactivation_band(tokens: int, experts: int, chosen: int) -> tuple[float, float]:
+    """(low, high) shares that hold 95 % of pairs when an expert of `tokens` tokens meets others at
+    random: quantiles of Binomial(tokens, (K-1) / (E-1)), over all pairs of a token's choices.
+    """
+    return binomial_band(tokens, coactivation_chance(experts, chosen))
+
+
+def binomial_band(count: int, p: float) -> tuple[float, float]:
+    """(low, high) 2.5 % and 97.5 % quantiles of Binomial(count, p) / count; nan for no count."""
+    if not count or not np.isfinite(p):
+        return float("nan"), float("nan")
+    if p in (0.0, 1.0):
+        return p, p
+    k = np.arange(1, count + 1)
+    log_ways = np.concatenate([[0.0], np.cumsum(np.log((count - k + 1) / k))])
+    k = np.arange(count + 1)
+    below = np.cumsum(np.exp(log_ways + k * np.log(p) + (count - k) * np.log1p(-p)))
+    low, high = np.searchsorted(below, (0.025, 0.975))
+    return low / count, min(high, count) / count
+
+
 def _pairs(chosen: int, variant: str) -> list[tuple[int, int]]:
     if variant not in VARIANTS:
         raise TraceError(f"variant {variant!r} is not one of {', '.join(VARIANTS)}.")

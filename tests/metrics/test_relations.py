@@ -7,7 +7,11 @@ import pytest
 from handmade import make_trace
 
 from moeviz.corpora.published import published_routing
-from moeviz.metrics.coactivation import coactivation, coactivation_chance
+from moeviz.metrics.coactivation import (
+    coactivation,
+    coactivation_band,
+    coactivation_chance,
+)
 from moeviz.metrics.divergence import divergence, divergence_bits
 from moeviz.metrics.load import random_choices
 from moeviz.metrics.repetition import repetition
@@ -55,6 +59,24 @@ def test_coactivation_by_hand(tiny_trace):
     assert np.isnan(np.diag(share)).all()
 
 
+def test_the_band_of_pairs_holds_95_percent_of_random_ones():
+    for tokens in (12, 5000):
+        trace = random_trace(tokens, 16, 4)
+        share, taken = coactivation(trace, 0), np.bincount(trace.experts[0].ravel(), minlength=16)
+        bands = [coactivation_band(int(n), 16, 4) for n in taken]
+        inside = [
+            low <= x <= high
+            for row, (low, high) in zip(share, bands, strict=True)
+            for x in row[np.isfinite(row)]
+        ]
+        assert np.mean(inside) >= 0.93
+    assert coactivation_band(4, 3, 2) == (0.0, 1.0)  # a fair coin, thrown four times
+    assert coactivation_band(100, 3, 2) == (0.40, 0.60)
+    assert np.isnan(coactivation_band(0, 16, 4)).all()
+    assert coactivation_band(9, 2, 2) == (1.0, 1.0)
+    assert coactivation_band(9, 4, 1) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("variant", ["paper", "script"])
 def test_random_coactivation_meets_its_chance(variant):
     share = coactivation(random_trace(20_000, 16, 4), 0, variant)
@@ -79,6 +101,24 @@ def test_similar_tokens_by_hand(tiny_trace):
     assert found.tokens.tolist() == [1, 2, 3]
     assert found.overlap.tolist() == [3 / 4, 2 / 4, 2 / 4]
     assert found.chance == 0.5
+    assert found.average == pytest.approx((3 / 4 + 2 / 4 + 2 / 4) / 3)
+    # Of 4 experts, 2 random ones share 0, 1 or 2 with ours in 1, 4, 1 of 6 cases; twice: 0 to 4
+    # shared in 1, 8, 18, 8, 1 of 36. The largest of three is 1 or less with (9/36)^3 = 1.6 %.
+    assert found.closest == (2 / 4, 4 / 4)
+
+
+def test_the_closest_of_random_tokens_lies_in_its_band():
+    trace = random_trace(40, 8, 2, layers=3)
+    low, high = similar_tokens(trace, 0).closest
+    draws = [similar_tokens(random_trace(40, 8, 2, 3, seed), 0).overlap[0] for seed in range(200)]
+    assert np.mean([low <= overlap <= high for overlap in draws]) >= 0.93
+
+
+def test_one_token_is_like_no_other():
+    found = similar_tokens(make_trace([[[0, 1]]], text="a"), 0)
+    assert found.tokens.tolist() == []
+    assert np.isnan(found.average)
+    assert np.isnan(found.closest).all()
 
 
 def test_routes_by_hand(tiny_trace):
