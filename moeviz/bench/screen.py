@@ -144,26 +144,27 @@ def paste_times(page, text: str, repeats: int) -> list[float]:
 
 
 def time_paste(page, text: str) -> float:
-    """Milliseconds from Ctrl+Enter on a pasted text until its strip and grids are painted."""
+    """Milliseconds from Ctrl+Enter on a pasted text until every figure of the page is painted."""
     area = page.get_by_label("Text", exact=True)
     area.fill(text)
     before = page.locator(STRIP).get_attribute("data-key")
+    figures = page.locator(".root[data-key]").count()
     page.evaluate(_FIND)
     page.evaluate(
-        """(before) => {
+        """([before, figures]) => {
           window.painted = null;
           document.addEventListener('keydown', () => {
             const start = performance.now();
             const look = () => {
               const keys = inShadows('.root[data-key]').map((r) => r.dataset.key);
-              if (keys.length === 4 && keys.every((k) => k === keys[0] && k !== before))
+              if (keys.length === figures && keys.every((k) => k === keys[0] && k !== before))
                 requestAnimationFrame(() => { window.painted = performance.now() - start; });
               else requestAnimationFrame(look);
             };
             requestAnimationFrame(look);
           }, { once: true, capture: true });
         }""",
-        before,
+        [before, figures],
     )
     area.press("Control+Enter")
     took = _read(page)

@@ -9,12 +9,20 @@ from moeviz.charts.picture import Picture, quantised
 from moeviz.charts.units import text_units, unit_of_token
 from moeviz.charts.words import loss_words, model_name, percent, visible
 from moeviz.metrics.load import Load, LoadChance, layer_sizes
-from moeviz.metrics.router import probability_recipe, router_probabilities
+from moeviz.metrics.router import has_logits, probability_recipe, router_probabilities
 from moeviz.metrics.tokens import token_path
 from moeviz.trace import EMPTY, RoutingTrace, TraceError
 
 CELLS = {"probability": "Probability", "logit": "Logit", "gate": "Gate"}
 """What the cells of the token grid can show: the name in links, and the word on screen."""
+
+COLUMNS = {"experts": "All experts, this layer", "layers": "One expert, all layers"}
+"""What the columns of the token grid can be: the name in links, and the words on screen."""
+
+NO_LOGITS = (
+    "This trace holds the chosen experts but not the router's logits. Choose Gate above to see "
+    "the choices, or trace the text again with logits."
+)
 
 LABEL = 16
 """Most characters of a token in a row's label."""
@@ -55,6 +63,46 @@ def token_grid(
     )
 
 
+def expert_grid(
+    trace: RoutingTrace, expert: int, cells: str, load: Load, chance: LoadChance, top: float
+) -> Picture:
+    """Tokens x layers of the experts numbered `expert`, one of each routed layer.
+
+    Raises TraceError when the trace has no logits and `cells` needs them.
+    """
+    values, low, high, name, read = _expert_cells(trace, expert, cells, top)
+    took = trace.experts == expert  # [L, T, K]
+    layers, unit = np.arange(len(trace.layers))[:, None], "%" if cells == "probability" else ""
+    absent = layer_sizes(trace)[0] <= expert
+    meta = {
+        "title": f"Expert {expert} of every layer, token by token",
+        "rows": {"kind": "token", "name": "Token", "labels": token_labels(trace)},
+        "across": {"kind": "layer", "name": "Layer", "labels": [str(x) for x in trace.layers]},
+        "fixed": {"expert": expert},
+        "cell": {"name": name, "low": low, "high": high, "unit": unit, "root": cells != "logit"},
+        "ends": _ends(cells, low, high),
+        "bars": {"low": chance.low, "high": chance.high, "even": chance.even},
+        "read": (
+            f"{read} Each column is another expert: those of different layers share only their "
+            f"number. Dots and numbers: where it was chosen, and its gate. Bars: its share of each "
+            f"layer's assignments; grey band: chance, as in the layer that is open "
+            f"({chance.draws} draws)."
+        ),
+        **_common(trace, palette.sequential()),
+        "columns": len(trace.layers),
+        "chosen": len(trace.layers),
+    }
+    return Picture(
+        meta,
+        {
+            "values": quantised(np.where(absent, np.nan, values), low, high),
+            "experts": np.where(took.any(axis=-1), layers, EMPTY).T.astype(np.int16),
+            "gates": np.where(took, trace.gates, 0).sum(axis=-1).T.astype(np.float32),
+            "bars": load.share[:, expert].astype(np.float32),
+        },
+    )
+
+
 def load_grid(trace: RoutingTrace, load: Load) -> Picture:
     """Layers x experts: each expert's share of its layer's assignments, against the even share."""
     even = 1 / load.experts
@@ -82,8 +130,9 @@ def load_grid(trace: RoutingTrace, load: Load) -> Picture:
 def token_journey(trace: RoutingTrace, token: int, top: float) -> Picture:
     """Layers x experts for one token: its router's whole distribution and what was chosen."""
     path = token_path(trace, token)
-    values, name = path.probability, "Probability"
+    values, name, known = path.probability, "Probability", (path.runner_up != EMPTY).any()
     absent = np.arange(trace.shape[2]) >= layer_sizes(trace)[0][:, None]
+    unit = "logits" if trace.scores is None else "in what the router ranks by"
     if values is None:
         top = 1.0
         values, name = _spread(path.experts, path.share, trace.shape[2]), "Share of the gates"
@@ -100,10 +149,15 @@ def token_journey(trace: RoutingTrace, token: int, top: float) -> Picture:
             "Each row is one layer's router deciding about this token; dots mark the experts it "
             "chose. Gates are the weights their outputs were multiplied by, and in brackets "
             "their share of the token's gates."
+            + (f" Rings: the runner-up, and how far behind it was ({unit})." if known else "")
         ),
+        "units": unit,
         **_common(trace, palette.sequential()),
     }
     arrays = {"experts": path.experts, "gates": path.gates, "share": path.share}
+    if known:
+        arrays["left_out"] = path.runner_up.astype(np.int16)
+        arrays["behind"] = path.behind.astype(np.float32)
     return Picture(
         meta, {"values": quantised(np.where(absent, np.nan, values), 0.0, top), **arrays}
     )
@@ -130,10 +184,7 @@ def _cells(
         high = float(max(trace.gates.max(), 1e-6))
         return values, 0.0, high, "Gate", "Stronger colour: a larger gate."
     if trace.logits is None:
-        raise TraceError(
-            "This trace holds the chosen experts but not the router's logits. Choose Gate above "
-            "to see the choices, or trace the text again with logits."
-        )
+        raise TraceError(NO_LOGITS)
     values = router_probabilities(trace, row)
     if cells == "logit":
         values = np.where(np.isfinite(trace.logits[row]), trace.logits[row], np.nan)
@@ -142,6 +193,29 @@ def _cells(
     values[:, layer_sizes(trace)[0][row] :] = np.nan  # experts that this layer does not have
     recipe = f"Stronger colour: more probability ({probability_recipe(trace)})."
     return values, 0.0, top, "Probability", recipe
+
+
+def _expert_cells(
+    trace: RoutingTrace, expert: int, cells: str, top: float
+) -> tuple[np.ndarray, float, float, str, str]:
+    """(values [T, L], low, high, name, how to read them) of one expert of every layer."""
+    if cells == "gate":
+        values = np.where(trace.experts == expert, trace.gates, 0).sum(axis=-1)
+        high = float(max(trace.gates.max(), 1e-6))
+        return values.T, 0.0, high, "Gate", "Stronger colour: a larger gate."
+    known = [row for row in range(trace.shape[0]) if has_logits(trace, row)]
+    if not known:
+        raise TraceError(NO_LOGITS)
+    values = np.full(trace.experts.shape[:2], np.nan, np.float32)
+    if cells == "logit":
+        values[known] = trace.logits[known, :, expert]
+        values = np.where(np.isfinite(values), values, np.nan)
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        return values.T, low, high, "Logit", "Stronger colour: a larger raw router logit."
+    for row in known:
+        values[row] = router_probabilities(trace, row)[:, expert]
+    recipe = f"Stronger colour: more probability ({probability_recipe(trace)})."
+    return values.T, 0.0, top, "Probability", recipe
 
 
 def _ends(cells: str, low: float, high: float) -> list[str]:

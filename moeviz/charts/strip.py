@@ -25,6 +25,7 @@ COLOURINGS = {
     "confidence": "Confidence",
     "entropy": "Entropy",
     "margin": "Margin",
+    "agreement": "One expert",
     "loss": "Loss",
 }
 """What tokens can be coloured by: the name in links, and the word on screen."""
@@ -35,25 +36,44 @@ PLAIN = 255
 
 @dataclass(frozen=True)
 class Shading:
-    """values [T] on a scale from low to high, in words and with its reading."""
+    """values [T] on a scale from low to high, in words and with its reading.
+
+    root: small values are spread, as in the token grid, with a quarter of the top in the middle.
+    """
 
     values: np.ndarray
     low: float
     high: float
     name: str
-    ends: tuple[str, str]
+    ends: tuple[str, ...]
     read: str
+    root: bool = False
 
 
-def strip_picture(trace: RoutingTrace, row: int, colour: str) -> Picture:
-    """The token strip of routed layer `row`; raises TraceError when `colour` cannot be had."""
+def strip_picture(
+    trace: RoutingTrace,
+    row: int,
+    colour: str,
+    expert: int | None = None,
+    cells: str = "probability",
+    ranges: bool = False,
+) -> Picture:
+    """The token strip of routed layer `row`; raises TraceError when `colour` cannot be had.
+
+    expert: whose weight colours the text by "agreement"; None for the busiest of the layer.
+    cells: "gate" for the gates it got there, else the router's probabilities where known.
+    ranges: whether a run of tokens can be selected.
+    """
     units = text_units(trace.tokens)
     first = np.array([u.first for u in units], dtype=np.int32)
     count = np.array([u.count for u in units], dtype=np.int32)
     if colour == "expert":
         shade, values, words = _by_expert(trace, row)
+    elif colour == "agreement":
+        shade, values, words = _by_look(_agreement(trace, row, expert, cells))
+        words["chips"], words["more"] = _chips(trace, row, coloured=False)
     else:
-        shade, values, words = _by_value(trace, row, colour)
+        shade, values, words = _by_look(shading(trace, row, colour))
     meta = {
         "key": trace.key,
         "layer": trace.layers[row],
@@ -62,6 +82,7 @@ def strip_picture(trace: RoutingTrace, row: int, colour: str) -> Picture:
         "units": [u.text for u in units],
         "special": [i for i, u in enumerate(units) if u.special],
         "colour": colour,
+        "ranges": ranges,
         **words,
     }
     arrays = {
@@ -106,19 +127,14 @@ def expert_colours(trace: RoutingTrace, row: int) -> np.ndarray:
 def _by_expert(trace: RoutingTrace, row: int) -> tuple[np.ndarray, np.ndarray, dict]:
     places, top = expert_colours(trace, row), trace.experts[row, :, 0]
     shade = np.where(top == EMPTY, PLAIN, places[np.maximum(top, 0)])
-    firsts = _first_choices(trace, row)
-    order = [int(e) for e in np.argsort(-firsts, kind="stable") if firsts[e]]
-    chips = [
-        {"expert": e, "place": int(places[e]), "share": percent(firsts[e] / firsts.sum())}
-        for e in order
-    ]
+    chips, more = _chips(trace, row)
     scale = palette.experts()
     words = {
         "kind": "expert",
         "light": scale.light,
         "dark": scale.dark,
-        "chips": chips[: palette.EXPERT_COLOURS],
-        "more": _more_experts(len(chips)),
+        "chips": chips,
+        "more": more,
         "legend": "First choice of",
         "read": (
             "Each patch is one token, coloured by the expert it gave the largest gate in this "
@@ -128,9 +144,26 @@ def _by_expert(trace: RoutingTrace, row: int) -> tuple[np.ndarray, np.ndarray, d
     return shade, top.astype(np.float32), words
 
 
-def _by_value(trace: RoutingTrace, row: int, colour: str) -> tuple[np.ndarray, np.ndarray, dict]:
-    look = shading(trace, row, colour)
+def _chips(trace: RoutingTrace, row: int, coloured: bool = True) -> tuple[list[dict], str]:
+    """(the experts most often first choice, most frequent first; words for those left out)."""
+    places, firsts = expert_colours(trace, row), _first_choices(trace, row)
+    order = [int(e) for e in np.argsort(-firsts, kind="stable") if firsts[e]]
+    chips = [
+        {
+            "expert": e,
+            "place": int(places[e]) if coloured else PLAIN,
+            "share": percent(firsts[e] / firsts.sum()),
+        }
+        for e in order[: palette.EXPERT_COLOURS]
+    ]
+    left = len(order) - len(chips)
+    sign = ", uncoloured" if coloured else ""
+    return chips, f"and {plural(left, 'more expert')}{sign}" if left > 0 else ""
+
+
+def _by_look(look: Shading) -> tuple[np.ndarray, np.ndarray, dict]:
     place = np.clip((look.values - look.low) / ((look.high - look.low) or 1), 0, 1)
+    place = np.sqrt(place) if look.root else place
     finite = np.isfinite(look.values)
     shade = np.where(finite, np.rint(np.where(finite, place, 0) * (palette.STEPS - 1)), PLAIN)
     scale = palette.sequential()
@@ -143,6 +176,27 @@ def _by_value(trace: RoutingTrace, row: int, colour: str) -> tuple[np.ndarray, n
         "read": look.read,
     }
     return shade, look.values, words
+
+
+def _agreement(trace: RoutingTrace, row: int, expert: int | None, cells: str) -> Shading:
+    experts = int(layer_sizes(trace)[0][row])
+    firsts = _first_choices(trace, row)
+    busiest = expert is None or expert >= experts
+    who = int(firsts.argmax()) if busiest else expert
+    if cells == "gate" or not has_logits(trace, row):
+        took = trace.experts[row] == who
+        values = np.where(took, trace.gates[row], 0).sum(axis=-1)
+        name, high = "Gate", float(max(trace.gates.max(), 1e-6))
+        ends = ("0", f"{high / 4:.2f}", f"{high:.2f}")
+    else:
+        values, name, high = router_probabilities(trace, row)[:, who], "Probability", 1.0
+        ends = ("0 %", "25 %", "100 %")
+    most = ", the most frequent first choice," if busiest else ""
+    read = (
+        f"Stronger colour: the router gave expert {who}{most} more of the token. "
+        "Pick another expert below the text or above the grid."
+    )
+    return Shading(values, 0.0, high, f"{name} of expert {who}", ends, read, root=True)
 
 
 def _confidence(trace: RoutingTrace, row: int) -> Shading:
@@ -186,8 +240,3 @@ def _loss(trace: RoutingTrace, row: int) -> Shading:
 def _first_choices(trace: RoutingTrace, row: int) -> np.ndarray:
     top = trace.experts[row, :, 0]
     return np.bincount(top[top != EMPTY], minlength=trace.shape[2])
-
-
-def _more_experts(count: int) -> str:
-    left = count - palette.EXPERT_COLOURS
-    return f"and {plural(left, 'more expert')}, uncoloured" if left > 0 else ""

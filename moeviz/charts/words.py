@@ -30,6 +30,11 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
+def range_words(scope: tuple[int, int] | None) -> str:
+    """A selection of tokens (first, last) counted from 1: "tokens 3 to 17"; "all tokens"."""
+    return f"tokens {scope[0] + 1:,} to {scope[1] + 1:,}" if scope else "all tokens"
+
+
 def visible(text: str) -> str:
     """A token's text with its white space made visible, for labels."""
     signs = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}

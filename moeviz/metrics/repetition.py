@@ -12,6 +12,9 @@ from moeviz.corpora.routing import CorpusRouting
 from moeviz.metrics.load import layer_sizes
 from moeviz.trace import EMPTY, RoutingTrace
 
+SHUFFLES = 200
+"""Random orders behind the band: enough for two digits."""
+
 
 @dataclass(frozen=True)
 class Repetition:
@@ -81,6 +84,23 @@ def _even_shared(sizes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """[L] chance that two random choices of K of E meet: 1 - C(E-K, K) / C(E, K)."""
     pairs = zip(sizes.tolist(), chosen.tolist(), strict=True)
     return np.array([1 - comb(e - k, k) / comb(e, k) for e, k in pairs])
+
+
+def shuffled_repetition(
+    trace: RoutingTrace, shuffles: int = SHUFFLES, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """([L], [L]) 95 % band of `Repetition.first` with the same tokens in random order.
+
+    Each layer keeps its load, so what lies above the band is due to the order of the text alone.
+    """
+    first = trace.experts[:, :, 0]
+    rng = np.random.default_rng(seed)
+    shares = []
+    for _ in range(shuffles):
+        dealt = first[:, rng.permutation(first.shape[1])]
+        shares.append(_mean((dealt[:, :-1] == dealt[:, 1:]) & (dealt[:, 1:] != EMPTY)))
+    low, high = np.quantile(shares, (0.025, 0.975), axis=0)
+    return low, high
 
 
 def _mean(pairs: np.ndarray) -> np.ndarray:

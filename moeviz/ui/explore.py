@@ -8,28 +8,21 @@ from functools import partial
 
 import streamlit as st
 
-from moeviz.charts.heat import CELLS, load_grid, token_grid, token_journey
+from moeviz.charts.heat import CELLS, COLUMNS, expert_grid, load_grid, token_grid
 from moeviz.charts.picture import Picture
 from moeviz.charts.strip import COLOURINGS, strip_picture
 from moeviz.charts.words import load_sentence
-from moeviz.metrics.load import (
-    Load,
-    LoadChance,
-    expert_load,
-    filled_tokens,
-    layer_sizes,
-    load_chance,
-)
-from moeviz.metrics.router import top_probability
 from moeviz.metrics.table import routing_csv, routing_parquet
 from moeviz.store.files import trace_bytes
 from moeviz.trace import RoutingTrace
-from moeviz.ui import session
+from moeviz.ui import closer, session
+from moeviz.ui.choice import choice
 from moeviz.ui.components import heat_grid, token_strip, wire
 from moeviz.ui.figure import figure
 from moeviz.ui.lent import lent
 from moeviz.ui.links import set_view
 from moeviz.ui.markdown import plain
+from moeviz.ui.measures import layer_chance, load_of, top_of
 from moeviz.ui.view import View, layer_labels, text_for_link
 
 MOST_BUTTONS = 24
@@ -37,13 +30,13 @@ MOST_BUTTONS = 24
 
 
 def toolbar(trace: RoutingTrace, view: View) -> None:
-    """Layer, colouring and cells, for the whole page; every choice in sight."""
+    """Layer and colouring, for the whole page; every choice in sight."""
     labels, state = layer_labels(trace), st.session_state
-    state["layer"], state["colour"], state["cells"] = labels[view.row], view.colour, view.cells
+    state["layer"] = labels[view.row]
 
     def take() -> None:
-        row = labels.index(state["layer"]) if state["layer"] in labels else None
-        set_view(trace, {"row": row, "colour": state["colour"], "cells": state["cells"]})
+        if state["layer"] in labels:
+            set_view(trace, {"row": labels.index(state["layer"])})
 
     with st.container(horizontal=True, key="toolbar", gap="medium"):
         if len(labels) <= MOST_BUTTONS:
@@ -52,36 +45,27 @@ def toolbar(trace: RoutingTrace, view: View) -> None:
             )
         else:
             st.select_slider("Layer", labels, key="layer", on_change=take)
-        st.segmented_control(
-            "Colour the text by", list(COLOURINGS), key="colour", required=True, wrap=True,
-            format_func=COLOURINGS.get, on_change=take,
-        )  # fmt: skip
-        st.segmented_control(
-            "Fill the grid with", list(CELLS), key="cells", required=True, wrap=True,
-            format_func=CELLS.get, on_change=take,
-        )  # fmt: skip
+        choice(trace, view, "colour", "Colour the text by", COLOURINGS)
 
 
 def figures(trace: RoutingTrace, view: View) -> None:
-    """The four pictures, and the wire that keeps them in step."""
-    load, top = _load(trace.key, trace), _top(trace.key, trace)
-    chance = _layer_chance(trace, view.row)
+    """The text and its grids, the panel beside them, and the wire that keeps all in step."""
     left, right = st.columns([3, 2], gap="medium")
     with left:
         _strip(trace, view)
-        _grid(
-            "tokens", trace, (view.row, view.cells),
-            lambda: token_grid(trace, view.row, view.cells, load, chance, top),
-        )  # fmt: skip
+        with st.container(horizontal=True, key="grid_bar", gap="medium"):
+            choice(trace, view, "columns", "Show in the grid", COLUMNS)
+            choice(trace, view, "cells", "Fill the cells with", CELLS)
+        _token_grid(trace, view)
     with right:
-        _grid("journey", trace, (view.token,), lambda: token_journey(trace, view.token, top))
-        _grid("layers", trace, (), lambda: load_grid(trace, load))
+        closer.panel(trace, view)
+        _grid("layers", trace, (), lambda: load_grid(trace, load_of(trace)))
     wire(view, st.session_state.get("step", 0), session.visit())
 
 
 def finding(trace: RoutingTrace, view: View) -> None:
     """The layer's load in one sentence, beside what chance alone would do."""
-    load, chance = _load(trace.key, trace), _layer_chance(trace, view.row)
+    load, chance = load_of(trace), layer_chance(trace, view.row)
     layer = layer_labels(trace)[view.row]
     st.markdown(plain(load_sentence(load, chance, view.row, layer, view.expert)))
 
@@ -121,29 +105,26 @@ def _about_the_link() -> None:
 
 
 def _strip(trace: RoutingTrace, view: View) -> None:
-    options = (view.row, view.colour)
-    figure("strip", trace, options, lambda: strip_picture(trace, *options), token_strip)
+    of_one = (view.expert, view.cells) if view.colour == "agreement" else (None, "")
+    options = (view.row, view.colour, *of_one)
+    figure("strip", trace, options, lambda: strip_picture(trace, *options, True), token_strip)
+
+
+def _token_grid(trace: RoutingTrace, view: View) -> None:
+    """Tokens by the experts of a layer, or by the layers of the picked (else busiest) expert."""
+    load, chance, top = load_of(trace), layer_chance(trace, view.row), top_of(trace)
+    if view.columns == "layers":
+        expert = closer.expert_shown(trace, view)
+        _grid(
+            "tokens", trace, (expert, view.row, view.cells, view.columns),
+            lambda: expert_grid(trace, expert, view.cells, load, chance, top),
+        )  # fmt: skip
+    else:
+        _grid(
+            "tokens", trace, (view.row, view.cells),
+            lambda: token_grid(trace, view.row, view.cells, load, chance, top),
+        )  # fmt: skip
 
 
 def _grid(kind: str, trace: RoutingTrace, options: tuple, make: Callable[[], Picture]) -> None:
     figure(kind, trace, options, make, heat_grid)
-
-
-@st.cache_resource(max_entries=16, scope="session", show_spinner=False)
-def _load(key: str, _trace: RoutingTrace) -> Load:
-    return expert_load(_trace)
-
-
-@st.cache_resource(max_entries=16, scope="session", show_spinner=False)
-def _top(key: str, _trace: RoutingTrace) -> float:
-    return top_probability(_trace)
-
-
-def _layer_chance(trace: RoutingTrace, row: int) -> LoadChance:
-    experts, chosen = (int(x[row]) for x in layer_sizes(trace))
-    return _chance(filled_tokens(_load(trace.key, trace), chosen, row), experts, chosen)
-
-
-@st.cache_resource(max_entries=256, show_spinner=False)
-def _chance(tokens: int, experts: int, chosen: int) -> LoadChance:
-    return load_chance(tokens, experts, chosen)

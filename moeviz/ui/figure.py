@@ -12,6 +12,7 @@ from moeviz.ui import session
 from moeviz.ui.components import packed, picked
 from moeviz.ui.links import set_view
 from moeviz.ui.markdown import plain
+from moeviz.ui.view import look_after
 
 
 def figure(
@@ -33,8 +34,8 @@ def figure(
 def take_pick(trace: RoutingTrace, kind: str) -> dict:
     """Move the view to what was clicked on the figure `kind`; hands the click back."""
     pick = picked(kind)
-    wish = {name: pick[name] for name in ("row", "expert", "token") if name in pick}
-    set_view(trace, wish)
+    wish = {name: pick[name] for name in ("row", "expert", "token", "until") if name in pick}
+    set_view(trace, {**wish, "look": look_after(st.session_state["view"].look, wish)})
     step = pick.get("step")
     st.session_state["step"] = step if isinstance(step, int) else 0
     return pick

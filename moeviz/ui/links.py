@@ -15,7 +15,8 @@ from moeviz.ui.lent import lent
 from moeviz.ui.markdown import plain
 from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
 
-PARAMETERS = ("model", "text", "long", "trace", "layer", "expert", "token", "colour", "cells",
+PARAMETERS = ("model", "text", "long", "trace", "layer", "expert", "token", "until", "colour",
+              "cells", "columns", "look", "measure",
               *setting.PARAMETERS, *lab_setting.PARAMETERS, *against.PARAMETERS)  # fmt: skip
 
 
@@ -80,7 +81,8 @@ def current_view(trace: RoutingTrace) -> View:
         state["view"], state["view_of"] = from_link(state.pop("link_wish"), trace), trace.key
     elif state.get("view_of") != trace.key:
         fresh, old = first_view(trace), state.get("view")
-        kept = {"row": old.row, "colour": old.colour, "cells": old.cells} if old else {}
+        names = ("row", "colour", "cells", "columns", "look", "measure")
+        kept = {name: getattr(old, name) for name in names} if old else {}
         state["view"], state["view_of"] = changed(fresh, trace, kept), trace.key
     return state["view"]
 

@@ -32,7 +32,13 @@ from moeviz.bench.screen import (
 )
 from moeviz.charts.units import text_units
 from moeviz.charts.words import percent
+from moeviz.metrics.coactivation import coactivation
+from moeviz.metrics.expert import expert_tokens
+from moeviz.metrics.repetition import repetition
+from moeviz.metrics.routes import routes
+from moeviz.metrics.similar import similar_tokens
 from moeviz.metrics.table import routing_table
+from moeviz.metrics.tokens import token_path
 from moeviz.trace import EMPTY
 from moeviz.ui.examples import EXAMPLES, MIXED
 from moeviz.ui.view import first_view
@@ -117,7 +123,7 @@ def test_a_token_tells_its_whole_path(page, app_url, truth):
             f"{e}: {g:.3f}" for e, g in zip(trace.experts[row, 7], trace.gates[row, 7], strict=True)
         ]
         assert cells[0] == str(trace.layers[row])
-        assert [c.split(" (")[0] for c in cells[1:]] == expected
+        assert [c.split(" (")[0] for c in cells[1:-1]] == expected
     assert token(page, 7).get_attribute("aria-selected") == "true"
     assert "token=7" in page.url
 
@@ -401,3 +407,137 @@ def test_answers_come_quickly(page, app_url):
     assert np.median(pastes) < 6000
     assert np.median(tokens) < 2000
     assert np.median(layers) < 2000
+
+
+def lines(page, title: str):
+    """The lines of the list whose heading contains `title`."""
+    cards = page.locator(".root[data-list]").filter(has=page.locator("h3", has_text=title))
+    return cards.locator(".line")
+
+
+def at(found) -> list[int]:
+    return found.evaluate_all("es => es.map(e => +e.dataset.at)")
+
+
+def test_a_range_of_tokens_is_selected_everywhere_and_flows(page, app_url, truth):
+    trace = truth(MIXED)
+    open_app(page, app_url)
+    pick_token(page, 4)
+    with answered(page):
+        token(page, 9).click(modifiers=["Shift"])
+    flow = page.locator(".root[data-flow]")
+    assert "token=4" in page.url
+    assert "until=9" in page.url
+    assert flow.get_attribute("data-place") == "tokens 5 to 10"
+    inside = page.locator(".strip .t.in").evaluate_all("es => es.map(e => +e.dataset.token)")
+    assert inside == [4, 5, 6, 7, 8, 9]
+    flow.get_by_text("As a table").click()
+    found = routes(trace, np.arange(4, 10))
+    shown = [r.split("\t")[:4] for r in flow.locator("tbody tr").all_inner_texts()]
+    assert shown == [
+        [f"{trace.layers[r]} to {trace.layers[r + 1]}", str(a), str(b), str(n)]
+        for r, a, b, n in zip(found.row, found.source, found.target, found.tokens, strict=True)
+    ]
+    token(page, 12).focus()
+    with answered(page):
+        page.keyboard.press("Enter")
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowRight")
+    page.wait_for_url("**until=15*")
+    settle(page)
+    assert "token=12" in page.url
+    assert flow.get_attribute("data-place") == "tokens 13 to 16"
+    with answered(page):
+        page.keyboard.press("Escape")
+    assert flow.get_attribute("data-place") == "all tokens"
+    assert page.locator(".strip .t.in").count() == 0
+    page.get_by_role("button", name="Select a range").click()
+    with answered(page):
+        token(page, 20).click()
+    assert page.get_by_text("Tokens 13 to 21 selected").count() == 1
+
+
+def test_a_click_on_the_flow_opens_that_expert(page, app_url, truth):
+    trace = truth(MIXED)
+    expert = int(np.bincount(trace.experts[1, :, 0]).argmax())
+    open_app(page, app_url, "?look=flow")
+    flow = page.locator(".root[data-flow]")
+    with answered(page):
+        flow.locator(f".block[data-row='1'][data-expert='{expert}']").click()
+    assert page.locator(STRIP).get_attribute("data-layer") == str(trace.layers[1])
+    assert f"expert={expert}" in page.url
+    assert flow.locator(".block.on").get_attribute("data-expert") == str(expert)
+    flow.locator(".holder").focus()
+    page.keyboard.press("ArrowDown")  # to where the selection stands
+    page.keyboard.press("ArrowDown")
+    with answered(page):
+        page.keyboard.press("Enter")
+    assert page.locator(STRIP).get_attribute("data-layer") == str(trace.layers[2])
+    assert flow.locator(".said").inner_text().startswith(f"Layer {trace.layers[2]}, expert ")
+
+
+def test_the_panel_tells_of_token_expert_and_layer(page, app_url, truth):
+    trace = truth(MIXED)
+    row = trace.shape[0] // 2
+    open_app(page, app_url)
+    pick_token(page, 7)
+    alike = similar_tokens(trace, 7)
+    assert at(lines(page, "Routed most alike")) == alike.tokens.tolist()
+    with answered(page):
+        lines(page, "Routed most alike").first.click()
+    first = int(alike.tokens[0])
+    assert grid(page, "One token").get_attribute("data-fixed-token") == str(first)
+    runner_up = token_path(trace, first).runner_up
+    rows = grid(page, "One token").locator(".sheet tbody tr").all_inner_texts()
+    assert [int(r.split("\t")[-1].split(",")[0]) for r in rows] == runner_up.tolist()
+    expert = int(legend(page)[0][0])
+    with answered(page):
+        page.locator(f".chip[data-expert='{expert}']").click()
+    took = expert_tokens(trace, row, expert)
+    page.get_by_role("button", name="In the text").click()
+    assert at(lines(page, f"Tokens of expert {expert}")) == took.tokens.tolist()
+    partner = int(np.nanargmax(coactivation(trace, row)[expert]))
+    assert at(lines(page, "Chosen together").first) == [partner]
+    lines(page, "Chosen together").first.focus()
+    with answered(page):
+        page.keyboard.press("Enter")
+    assert f"expert={partner}" in page.url
+    click_cell(page, grid(page, "expert by expert"), 1, -1)
+    among = page.locator(".root[data-plot]")
+    assert among.locator("h3").inner_text() == f"Layer {trace.layers[1]} among all layers"
+    pick(page, "Repetition")
+    share = percent(repetition(trace).first[1])
+    assert f"Same first choice as the token before\n{share} (chance" in among.inner_text()
+
+
+def test_one_expert_is_followed_through_all_layers(page, app_url, truth):
+    trace = truth(MIXED)
+    open_app(page, app_url, "?expert=5")
+    pick(page, "One expert, all layers")
+    pick(page, "One expert")
+    assert "Probability of expert 5" in page.locator(STRIP).inner_text()
+    figure = grid(page, "Expert 5 of every layer")
+    assert figure.get_attribute("data-columns") == str(trace.shape[0])
+    click_cell(page, figure, 3, 1)
+    assert page.locator(STRIP).get_attribute("data-layer") == str(trace.layers[1])
+    assert "token=3" in page.url
+    assert "expert=5" in page.url
+    figure.get_by_text("Choices as a table").click()
+    lines = figure.locator("details").last.locator("tbody tr")
+    took = [[f"{g:.3f}" if e == 5 else "" for e, g in zip(*pair, strict=True)]
+            for pair in zip(trace.experts[:, 8], trace.gates[:, 8], strict=True)]  # fmt: skip
+    assert lines.nth(8).inner_text().split("\t")[2:] == ["".join(cells) or "–" for cells in took]
+
+
+def test_rows_are_made_smaller_and_larger(page, app_url):
+    open_app(page, app_url)
+    figure = grid(page, "token by token")
+    before = float(figure.get_attribute("data-row-height"))
+    for _ in range(3):
+        figure.get_by_role("button", name="Smaller rows").click()
+    assert float(figure.get_attribute("data-row-height")) < before / 5
+    assert figure.get_by_role("button", name="Smaller rows").is_disabled()
+    figure.locator(".view").focus()
+    for _ in range(4):
+        page.keyboard.press("+")
+    assert float(figure.get_attribute("data-row-height")) > 1.5 * before

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from handmade import make_trace
 
-from moeviz.charts.heat import load_grid, token_grid, token_journey, token_labels
+from moeviz.charts.heat import expert_grid, load_grid, token_grid, token_journey, token_labels
 from moeviz.charts.picture import MISSING, Picture, quantised
-from moeviz.metrics.load import expert_load, load_chance
+from moeviz.metrics.load import expert_load, layer_chance, load_chance
 from moeviz.metrics.router import router_probabilities
 from moeviz.trace import RouterSpec, Tokens, TraceError
 
@@ -58,6 +58,54 @@ def test_layers_are_compared_with_their_own_even_share():
     assert picture.arrays["even"].tolist() == [0.25, 0.5]
     assert values(picture)[1] == pytest.approx([0.75, 0.25, np.nan, np.nan], abs=1e-4, nan_ok=True)
     assert picture.meta["rows"]["labels"] == ["1", "3"]
+
+
+def test_one_expert_is_shown_through_all_layers(tiny_trace):
+    load = expert_load(tiny_trace)
+    chance = layer_chance(tiny_trace, load, 0)
+    picture = expert_grid(tiny_trace, 1, "gate", load, chance, top=1.0)
+    assert values(picture) == pytest.approx(
+        np.array([[0.3, 0], [0.4, 0.6], [0, 0.1], [0, 0]]), abs=1e-4
+    )
+    assert picture.arrays["experts"].tolist() == [[0, -1], [0, 1], [-1, 1], [-1, -1]]
+    assert picture.arrays["bars"] == pytest.approx([2 / 8, 2 / 8])
+    assert picture.meta["across"]["labels"] == ["0", "1"]
+    p = values(expert_grid(tiny_trace, 1, "probability", load, chance, top=1.0))
+    assert p[:, 1] == pytest.approx(router_probabilities(tiny_trace, 1)[:, 1], abs=1e-4)
+    logits = values(expert_grid(tiny_trace, 1, "logit", load, chance, top=1.0))
+    assert logits == pytest.approx(tiny_trace.logits[:, :, 1].T, abs=1e-3)
+
+
+def test_one_expert_through_all_layers_needs_logits_for_its_probability():
+    bare = make_trace([[[0, 1], [2, 3], [0, 2], [1, 0]]])
+    load = expert_load(bare)
+    with pytest.raises(TraceError) as caught:
+        expert_grid(bare, 0, "probability", load, layer_chance(bare, load, 0), top=1.0)
+    assert str(caught.value) == (
+        "This trace holds the chosen experts but not the router's logits. Choose Gate above to "
+        "see the choices, or trace the text again with logits."
+    )
+
+
+def test_layers_without_the_expert_are_blank():
+    router = RouterSpec(experts=4, chosen=1, experts_per_layer=(4, 2), chosen_per_layer=(1, 1))
+    logits = np.zeros((2, 4, 4), np.float32)
+    logits[1, :, 2:] = -np.inf
+    trace = make_trace([[[0], [1], [2], [3]], [[0], [1], [0], [0]]], logits=logits, router=router)
+    load = expert_load(trace)
+    chance = layer_chance(trace, load, 0)
+    for cells in ("gate", "probability", "logit"):
+        shown = values(expert_grid(trace, 3, cells, load, chance, top=1.0))
+        assert np.isfinite(shown[:, 0]).all()
+        assert np.isnan(shown[:, 1]).all()
+
+
+def test_a_journey_names_the_runner_up(tiny_trace):
+    picture = token_journey(tiny_trace, 0, top=1.0)  # logits rise with the expert's number
+    assert picture.arrays["left_out"].tolist() == [3, 1]
+    assert picture.arrays["behind"] == pytest.approx([-0.375, 0.125])
+    assert picture.meta["read"].endswith("how far behind it was (logits).")
+    assert "left_out" not in token_journey(make_trace([[[0, 1]] * 4]), 0, top=1.0).arrays
 
 
 def test_a_journey_holds_every_layer_of_one_token(tiny_trace):

@@ -22,6 +22,25 @@ def test_every_colouring_draws(tiny_trace):
         assert len(picture.arrays["shade"]) == 4
 
 
+def test_one_experts_weight_colours_the_text(tiny_trace):
+    picture = strip_picture(tiny_trace, 1, "agreement", expert=3)
+    logits = tiny_trace.logits[1]
+    p = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    assert picture.arrays["value"] == pytest.approx(p[:, 3], rel=1e-5)
+    assert picture.meta["legend"] == "Probability of expert 3"
+    assert [chip["expert"] for chip in picture.meta["chips"]] == [2, 1]  # first choices 2 1 2 2
+    gates = strip_picture(tiny_trace, 1, "agreement", expert=3, cells="gate")
+    assert gates.arrays["value"] == pytest.approx([0.3, 0.4, 0, 0])
+    assert gates.meta["legend"] == "Gate of expert 3"
+
+
+def test_with_no_expert_picked_it_is_the_most_frequent_first_choice(tiny_trace):
+    for expert in (None, 9):
+        picture = strip_picture(tiny_trace, 1, "agreement", expert)
+        assert picture.meta["legend"] == "Probability of expert 2"
+        assert "expert 2, the most frequent first choice, more" in picture.meta["read"]
+
+
 def test_the_probability_shown_is_that_of_the_chosen(tiny_trace):
     picture = strip_picture(tiny_trace, 0, "expert")
     logits = tiny_trace.logits[0, 3]

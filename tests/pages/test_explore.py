@@ -52,7 +52,8 @@ def test_the_first_visit_shows_a_traced_example(page):
     page.run()
     assert not page.exception
     assert page.text_area(key="text").value == MIXED
-    assert sorted(components(page)) == ["moeviz_grid"] * 3 + ["moeviz_strip", "moeviz_wire"]
+    shown = [*["moeviz_grid"] * 3, "moeviz_list", "moeviz_strip", "moeviz_wire"]
+    assert sorted(components(page)) == shown
     assert wire(page)["row"] == 3
     assert not page.error
 
@@ -145,25 +146,30 @@ def test_encoder_and_decoder_are_shown_apart(page, tmp_path):
     ]
 
 
-def test_a_link_restores_layer_expert_token_colour_cells_and_text(page):
-    wanted = {"layer": "5", "expert": "3", "token": "2", "colour": "loss", "cells": "gate"}
+def test_a_link_restores_everything_that_can_be_chosen(page):
+    choices = {"colour": "loss", "cells": "gate", "columns": "layers", "look": "layer",
+               "measure": "repeat"}  # fmt: skip
+    wanted = {"layer": "5", "expert": "3", "token": "2", "until": "1", **choices}
     for name, value in {**wanted, "text": "abcdef"}.items():
         page.query_params[name] = value
     page.run()
     assert page.session_state["shown"][1] == "abcdef"
     state = wire(page)
-    assert (state["row"], state["expert"], state["token"]) == (5, 3, 2)
-    assert page.button_group(key="colour").value == "loss"
-    assert page.button_group(key="cells").value == "gate"
+    assert (state["row"], state["expert"], state["token"], state["until"]) == (5, 3, 2, 1)
+    for name, value in choices.items():
+        assert page.button_group(key=name).value == value
+    for name, value in wanted.items():
+        assert page.query_params[name] == value
 
 
 def test_nonsense_in_a_link_is_passed_over(page):
-    for name in ("layer", "expert", "token", "colour", "cells"):
+    for name in ("layer", "expert", "token", "until", "colour", "cells", "columns", "look"):
         page.query_params[name] = "<nonsense>"
     page.run()
     assert not page.exception
     state = wire(page)
-    assert (state["row"], state["expert"], state["token"]) == (3, None, 1)
+    assert (state["row"], state["expert"], state["token"], state["until"]) == (3, None, 1, None)
+    assert page.button_group(key="look").value == "token"
 
 
 def test_a_link_does_not_load_a_model_by_itself(page, other):
@@ -249,6 +255,39 @@ def test_a_trace_without_logits_says_what_it_cannot_show(page, monkeypatch):
     page.button_group(key="colour").set_value("entropy").run()
     assert len(page.info) == 2
     assert components(page).count("moeviz_grid") == 2
+
+
+def test_the_panel_shows_what_is_looked_at(page):
+    page.run()
+    for look, shown in (("expert", "list"), ("layer", "plot"), ("flow", "flow"), ("token", "list")):
+        page.button_group(key="look").set_value(look).run()
+        assert not page.exception
+        assert f"moeviz_{shown}" in components(page)
+        assert page.query_params.get("look", "token") == look
+    page.button_group(key="columns").set_value("layers").run()
+    assert components(page).count("moeviz_grid") == 3
+
+
+def test_what_one_layer_and_one_choice_cannot_show_is_said(page, monkeypatch):
+    lone = make_trace([[[0], [2], [0], [1]]])  # top-1, one routed layer, no logits
+    monkeypatch.setattr(session, "text_trace", lambda model, text: lone)
+    page.query_params["look"] = "expert"
+    page.run()
+    assert [c.value for c in page.caption if "no two are chosen together" in c.value] == [
+        "This layer gives every token one expert, so no two are chosen together."
+    ]
+    page.button_group(key="look").set_value("flow").run()
+    assert [i.value for i in page.info] == [
+        plain("This model routes in one layer only, so there are no ways between layers to draw.")
+    ]
+    page.button_group(key="look").set_value("layer").run()
+    page.button_group(key="measure").set_value("doubt").run()
+    assert [i.value for i in page.info] == [
+        plain(
+            "This trace holds the chosen experts but not the router's logits, so the router's "
+            "entropy is not known."
+        )
+    ]
 
 
 def test_a_text_that_is_too_long_is_cut_and_says_so(page, other):

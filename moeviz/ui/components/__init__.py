@@ -1,8 +1,9 @@
 """The parts of the screen that Streamlit has no widget for; each draws bytes and returns picks.
 
 Small components without a build step: `strip` (the text), `grid` (heat on a canvas), `plot` (bars
-and curves), `dial` (a slider that answers while it is dragged) and `wire`, which tells the others
-what is selected, so that their bulk is never sent again for a click.
+and curves), `list` (ranked lines), `flow` (ribbons from layer to layer), `dial` (a slider that
+answers while it is dragged) and `wire`, which tells the others what is selected, so that their
+bulk is never sent again for a click.
 Text from users reaches the page through `textContent` and canvas text only.
 """
 
@@ -30,6 +31,7 @@ def _component(name: str, styled: bool = True):
 
 _STRIP, _GRID, _WIRE = _component("strip"), _component("grid"), _component("wire", styled=False)
 _PLOT, _DIAL = _component("plot"), _component("dial")
+_LIST, _FLOW = _component("list"), _component("flow")
 
 
 def token_strip(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
@@ -45,6 +47,16 @@ def heat_grid(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
 def plot(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
     """Draw bars or curves; a click on some of them calls `on_pick`, see `picked`."""
     _PLOT(data=picture, key=key, on_pick_change=on_pick)
+
+
+def ranked(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
+    """Draw a ranked list of tokens or experts; a click calls `on_pick`, see `picked`."""
+    _LIST(data=picture, key=key, on_pick_change=on_pick)
+
+
+def flow(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
+    """Draw ribbons from layer to layer; a click calls `on_pick`, see `picked`."""
+    _FLOW(data=picture, key=key, on_pick_change=on_pick)
 
 
 def dial(facts: dict, key: str, on_turn: Callable[[], None]) -> None:
@@ -68,7 +80,8 @@ def wire(view: View, step: int, visit: str) -> None:
 
     step: the last click this answers; a page that was clicked since keeps its own idea.
     """
-    pick = {"row": view.row, "expert": view.expert, "token": view.token}
+    names = ("row", "expert", "token", "until")
+    pick = {name: getattr(view, name) for name in names}
     _WIRE(data={**pick, "step": step, "visit": visit}, key="wire")
 
 
@@ -78,4 +91,15 @@ def picked(key: str) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-__all__ = ["dial", "heat_grid", "packed", "picked", "plot", "token_strip", "turned", "wire"]
+__all__ = [
+    "dial",
+    "flow",
+    "heat_grid",
+    "packed",
+    "picked",
+    "plot",
+    "ranked",
+    "token_strip",
+    "turned",
+    "wire",
+]

@@ -23,10 +23,31 @@ function tell(pick) {
   for (const ear of bus.ears) ear(pick);
 }
 
-function choose(component, change) {
+// A token without `until` ends the selected range. wait: milliseconds in which a further choice
+// replaces this one, for keys that are held down.
+function choose(component, change, wait = 0) {
+  const full = "token" in change ? { until: null, ...change } : change;
   bus.step += 1;
-  tell({ ...bus.pick, ...change });
-  component.setTriggerValue("pick", { ...change, step: bus.step });
+  tell({ ...bus.pick, ...full });
+  clearTimeout(bus.soon);
+  bus.unsent = { ...bus.unsent, ...full };
+  const send = () => {
+    component.setTriggerValue("pick", { ...bus.unsent, step: bus.step });
+    bus.unsent = {};
+  };
+  if (wait) bus.soon = setTimeout(send, wait);
+  else send();
+}
+
+// From the picked token to this one, both included.
+function chooseTo(component, token, wait = 0) {
+  const from = bus.pick.token ?? token;
+  choose(component, { token: from, until: token === from ? null : token }, wait);
+}
+
+// [first, last] of the selected range of tokens, or null.
+function rangeOf(pick) {
+  return pick.until == null || pick.token == null ? null : [Math.min(pick.token, pick.until), Math.max(pick.token, pick.until)];
 }
 
 // DOM by hand: text is only ever set as text.

@@ -5,7 +5,7 @@ const TALLEST = 470;
 const SHOWN_ROWS = 500;
 
 function newGrid(root) {
-  const own = { root, cursor: null, sel: {} };
+  const own = { root, cursor: null, sel: {}, zoom: 1 };
   const card = el("section", "card");
   own.headBox = el("div", "head");
   own.facts = el("dl", "facts");
@@ -67,12 +67,18 @@ function write(own) {
   refill(own.facts, (meta.facts ?? []).map(factOf));
   own.facts.hidden = !meta.facts;
   own.read.textContent = meta.read;
-  own.view.setAttribute("aria-label", `${meta.title}: ${meta.rows.labels.length} rows of ${meta.columns} experts. Arrow keys move, Enter picks.`);
+  const range = meta.rows.kind === "token" ? ", Shift and Enter select a range" : "";
+  own.view.setAttribute("aria-label", `${meta.title}: ${meta.rows.labels.length} rows of ${meta.columns} ${across(meta).kind}s. Arrow keys move, Enter picks${range}.`);
   const marks = own.picture.experts && el("span", "chosen", meta.marks ?? "chosen");
+  const rings = own.picture.left_out && el("span", "chosen ring", "runner-up");
   const band = meta.bars && el("span", "band", "chance");
-  refill(own.foot, [scaleBar(own.colours, meta.cell.name, meta.ends), marks, band]);
+  refill(own.foot, [scaleBar(own.colours, meta.cell.name, meta.ends), marks, rings, band, zoomOf(own)]);
   refill(own.sheets, sheetsOf(own));
 }
+
+// What the columns are: experts, unless the picture says otherwise.
+const across = (meta) => meta.across ?? { kind: "expert", name: "Expert" };
+const columnLabel = (meta, c) => meta.across?.labels[c] ?? String(c);
 
 function tokenChip(text) {
   const chip = el("bdi", "token", text);
@@ -88,8 +94,9 @@ function sheetsOf(own) {
 }
 
 function choicesTable(own, most = SHOWN_ROWS) {
-  const { meta, experts, gates, share } = own.picture;
+  const { meta, experts, gates, share, left_out } = own.picture;
   const K = meta.chosen;
+  if (meta.across) return crossTable(own, most);
   const labels = meta.rows.labels.slice(0, most);
   const rows = labels.map((label, r) => {
     const cells = [];
@@ -97,19 +104,39 @@ function choicesTable(own, most = SHOWN_ROWS) {
       const part = share ? ` (${percentText(share[s])})` : "";
       cells.push(experts[s] < 0 ? "none" : `${experts[s]}: ${digits(gates[s])}${part}`);
     }
+    if (left_out) cells.push(leftOutWords(own, r));
     return meta.rows.kind === "token" ? [String(r + 1), label, ...cells] : [label, ...cells];
   });
   const slots = Array.from({ length: K }, (_, k) => `Choice ${k + 1}: gate`);
+  if (left_out) slots.push("Runner-up");
   const head = meta.rows.kind === "token" ? ["#", meta.rows.name, ...slots] : [meta.rows.name, ...slots];
-  const left = meta.rows.labels.length - labels.length;
-  return { head, rows, note: left > 0 ? `The first ${SHOWN_ROWS} of ${meta.rows.labels.length} rows; the CSV has all.` : "", full: () => choicesTable(own, Infinity) };
+  return { head, rows, note: leftNote(meta), full: () => choicesTable(own, Infinity) };
+}
+
+function leftOutWords(own, r) {
+  const { left_out, behind } = own.picture;
+  return left_out[r] < 0 ? "not known" : `${left_out[r]}, ${digits(behind[r], 2)} behind`;
+}
+
+// One column per layer: the gate where the expert was chosen there.
+function crossTable(own, most) {
+  const { meta, experts, gates } = own.picture;
+  const labels = meta.rows.labels.slice(0, most), K = meta.chosen;
+  const rows = labels.map((label, r) => [String(r + 1), label, ...Array.from({ length: K }, (_, k) => (experts[r * K + k] < 0 ? "–" : digits(gates[r * K + k])))]);
+  const head = ["#", meta.rows.name, ...meta.across.labels.map((l) => `Layer ${l}`)];
+  return { head, rows, note: leftNote(meta), full: () => crossTable(own, Infinity) };
+}
+
+function leftNote(meta) {
+  const all = meta.rows.labels.length;
+  return all > SHOWN_ROWS ? `The first ${SHOWN_ROWS} of ${all} rows; the CSV has all.` : "";
 }
 
 function loadTable(own, share = percentText) {
   const { bars, meta } = own.picture;
   const rows = [];
-  bars.forEach((x, e) => Number.isFinite(x) && rows.push([String(e), share(x), `${(x / meta.bars.even).toFixed(2)} ×`]));
-  return { head: ["Expert", "Share of assignments", "Against even"], rows, full: () => loadTable(own, exact) };
+  bars.forEach((x, e) => Number.isFinite(x) && rows.push([columnLabel(meta, e), share(x), `${(x / meta.bars.even).toFixed(2)} ×`]));
+  return { head: [across(meta).name, "Share of assignments", "Against even"], rows, full: () => loadTable(own, exact) };
 }
 
 function sharesTable(own, share = (v) => cellText(own.picture.meta, v)) {
@@ -127,7 +154,7 @@ function layOut(own) {
   const { meta } = own.picture;
   const R = meta.rows.labels.length;
   const tokens = meta.rows.kind === "token";
-  const g = { rowHeight: tokens ? 21 : 24, head: meta.bars ? 112 : 22, font: `${own.theme.font}` };
+  const g = { rowHeight: tokens ? Math.max(1, Math.round(21 * own.zoom)) : 24, head: meta.bars ? 112 : 22, font: `${own.theme.font}` };
   const width = own.root.querySelector(".plot").clientWidth;
   if (!width) return;
   const full = g.head + R * g.rowHeight + 2;
@@ -135,7 +162,7 @@ function layOut(own) {
   own.mini.style.display = full > g.height * 1.4 ? "block" : "none";
   const room = width - (own.mini.style.display === "block" ? 48 : 0);
   g.gutter = gutterFor(own, tokens ? Math.min(130, room * 0.28) : 60);
-  g.cell = Math.max(tokens ? 5 : 3, Math.min(tokens ? 64 : 44, (room - g.gutter - 1) / meta.columns));
+  g.cell = Math.max(tokens ? 5 : 3, Math.min(tokens ? 64 : 44, (room - g.gutter - 1) / meta.columns)) * Math.max(1, own.zoom);
   g.full = full;
   g.wide = g.gutter + g.cell * meta.columns + 1;
   g.width = Math.min(room, Math.max(g.wide, 60));
@@ -144,9 +171,51 @@ function layOut(own) {
   own.canvas.width = Math.round(g.width * ratio);
   own.canvas.height = Math.round(g.height * ratio);
   Object.assign(own.canvas.style, { width: `${g.width}px`, height: `${g.height}px` });
-  Object.assign(own.view.style, { height: `${g.height + (g.wide > g.width + 1 ? 12 : 0)}px` });
+  Object.assign(own.view.style, { maxWidth: `${g.width + 17}px`, height: `${g.height + (g.wide > g.width + 1 ? 12 : 0)}px` });
   Object.assign(own.spacer.style, { marginTop: `${-g.height}px`, width: `${g.wide}px`, height: `${full}px` });
   Object.assign(own.root.dataset, { gutter: g.gutter, cell: g.cell, rowHeight: g.rowHeight, head: g.head });
+  draw(own);
+}
+
+// Smaller, to see a long text at once, or larger: only where rows are tokens and many.
+const ZOOMS = [0.1, 0.25, 0.5, 1, 1.6];
+
+function zoomOf(own) {
+  const { rows } = own.picture.meta;
+  if (rows.kind !== "token" || rows.labels.length < 24) {
+    [own.zoom, own.zoomKeys] = [1, null];
+    return null;
+  }
+  const box = el("span", "zoom");
+  const button = (sign, name, by) => {
+    const key = el("button", "", sign);
+    key.title = name;
+    key.setAttribute("aria-label", name);
+    key.onclick = () => zoom(own, by);
+    box.append(key);
+    return key;
+  };
+  own.zoomKeys = [button("−", "Smaller rows", -1), button("+", "Larger rows", 1)];
+  limitZoom(own);
+  return box;
+}
+
+function limitZoom(own) {
+  const at = ZOOMS.indexOf(own.zoom);
+  own.zoomKeys[0].disabled = at === 0;
+  own.zoomKeys[1].disabled = at === ZOOMS.length - 1;
+}
+
+// The row in the middle stays there.
+function zoom(own, by) {
+  const next = ZOOMS[ZOOMS.indexOf(own.zoom) + by];
+  if (!next || !own.zoomKeys) return;
+  const room = own.g.height - own.g.head;
+  const middle = (own.view.scrollTop + room / 2) / own.g.rowHeight;
+  own.zoom = next;
+  limitZoom(own);
+  layOut(own);
+  own.view.scrollTop = middle * own.g.rowHeight - (own.g.height - own.g.head) / 2;
   draw(own);
 }
 
@@ -192,7 +261,8 @@ function draw(own) {
   ctx.rect(0, g.head, g.width, g.height - g.head);
   ctx.clip();
   ctx.translate(0, g.head - top);
-  for (let r = first; r <= last; r++) drawRow(own, ctx, r, left);
+  if (g.rowHeight < 8) drawSmall(own, ctx, first, last, left);
+  else for (let r = first; r <= last; r++) drawRow(own, ctx, r, left);
   drawSelection(own, ctx, left);
   ctx.restore();
   drawHead(own, ctx, left);
@@ -236,6 +306,21 @@ function drawRow(own, ctx, r, left) {
   drawLabel(own, ctx, r);
 }
 
+// Rows too low for signs: the overview, enlarged, and the label of the selected row.
+function drawSmall(own, ctx, first, last, left) {
+  const { g } = own;
+  const { columns } = own.picture.meta;
+  const { image } = overviewOf(own);
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(g.gutter, first * g.rowHeight, g.width - g.gutter, (last + 1 - first) * g.rowHeight);
+  ctx.clip();
+  ctx.imageSmoothingEnabled = false;
+  ctx.drawImage(image, 0, first, columns, last + 1 - first, g.gutter - left, first * g.rowHeight, columns * g.cell, (last + 1 - first) * g.rowHeight);
+  ctx.restore();
+  if (own.sel.row >= first && own.sel.row <= last) drawLabel(own, ctx, own.sel.row);
+}
+
 function drawChoices(own, ctx, r, left) {
   const { g, picture } = own;
   const ids = picture.own ?? picture.experts;
@@ -249,9 +334,19 @@ function drawChoices(own, ctx, r, left) {
     if (e < 0) continue;
     const x = (xOf(g, e, left) + xOf(g, e + 1, left) - 1) / 2;
     ctx.fillStyle = own.inks[placeOf(own, r, e)] ?? own.theme.text;
-    if (g.cell >= 27 && !picture.own) ctx.fillText(gateText(picture.gates[s]), x, middle + 0.5);
+    if (g.cell >= 27 && g.rowHeight >= 16 && !picture.own) ctx.fillText(gateText(picture.gates[s]), x, middle + 0.5);
     else dot(ctx, x, middle, Math.max(1.4, Math.min(3.4, g.cell / 5)));
   }
+  const e = picture.left_out?.[r] ?? -1;
+  if (e >= 0) ring(own, ctx, e, (xOf(g, e, left) + xOf(g, e + 1, left) - 1) / 2, middle, r);
+}
+
+function ring(own, ctx, e, x, y, r) {
+  ctx.strokeStyle = own.inks[placeOf(own, r, e)] ?? own.theme.text;
+  ctx.lineWidth = 1.4;
+  ctx.beginPath();
+  ctx.arc(x, y, Math.max(1.6, Math.min(3.6, own.g.cell / 5)), 0, 2 * Math.PI);
+  ctx.stroke();
 }
 
 function dot(ctx, x, y, radius) {
@@ -291,9 +386,17 @@ function drawSelection(own, ctx, left) {
   };
   ctx.save();
   ctx.beginPath();
-  ctx.rect(g.gutter - 2, -2, g.width, R * g.rowHeight + 4);
+  ctx.rect(g.gutter - 5, -2, g.width, R * g.rowHeight + 4);
   ctx.clip();
-  if (sel.row >= 0) box(sel.row, 0, picture.meta.columns, 1.5);
+  if (sel.range) {
+    const [a, b] = sel.range;
+    box(a, 0, picture.meta.columns, 1.5, b - a + 1);
+    ctx.fillStyle = own.theme.text;
+    ctx.fillRect(g.gutter - 4, a * g.rowHeight - 0.5, 4, (b - a + 1) * g.rowHeight);
+    ctx.globalAlpha = 0.05;
+    ctx.fillRect(g.gutter, a * g.rowHeight, g.width - g.gutter, (b - a + 1) * g.rowHeight);
+    ctx.globalAlpha = 1;
+  } else if (sel.row >= 0) box(sel.row, 0, picture.meta.columns, 1.5);
   if (sel.column >= 0) box(0, sel.column, sel.column + 1, 1.5, R);
   if (sel.cell) box(sel.cell[0], sel.cell[1], sel.cell[1] + 1, 2.5);
   ctx.strokeStyle = own.theme.accent;
@@ -318,7 +421,7 @@ function drawHead(own, ctx, left) {
     ctx.font = `${c === sel.column ? 700 : 400} 12px ${g.font}`;
     ctx.globalAlpha = c === sel.column ? 1 : 0.72;
     ctx.fillStyle = own.theme.text;
-    ctx.fillText(String(c), (xOf(g, c, left) + xOf(g, c + 1, left) - 1) / 2, g.head - 10);
+    ctx.fillText(columnLabel(own.picture.meta, c), (xOf(g, c, left) + xOf(g, c + 1, left) - 1) / 2, g.head - 10);
   }
   ctx.restore();
   ctx.globalAlpha = 0.72;
@@ -326,7 +429,7 @@ function drawHead(own, ctx, left) {
   ctx.font = `12px ${g.font}`;
   ctx.textAlign = "right";
   ctx.textBaseline = "middle";
-  ctx.fillText("Expert", g.gutter - 8, g.head - 10);
+  ctx.fillText(across(picture.meta).name, g.gutter - 8, g.head - 10);
   ctx.globalAlpha = 1;
 }
 
@@ -371,14 +474,13 @@ function drawMini(own) {
   if (mini.style.display === "none") return;
   const { columns, rows } = picture.meta;
   const R = rows.labels.length, ratio = window.devicePixelRatio || 1;
-  own.overview ??= wholeImage(own, R, columns);
-  if (own.overview.dark !== own.theme.dark) own.overview = wholeImage(own, R, columns);
+  const { image } = overviewOf(own);
   mini.width = 40 * ratio;
   mini.height = g.height * ratio;
   mini.style.height = `${g.height}px`;
   const ctx = mini.getContext("2d");
   ctx.imageSmoothingEnabled = R > mini.height;
-  ctx.drawImage(own.overview.image, 0, 0, mini.width, mini.height);
+  ctx.drawImage(image, 0, 0, mini.width, mini.height);
   const seen = (g.height - g.head) / (R * g.rowHeight);
   const at = own.view.scrollTop / (R * g.rowHeight);
   ctx.strokeStyle = own.theme.text;
@@ -386,18 +488,29 @@ function drawMini(own) {
   ctx.strokeRect(ratio, at * mini.height + ratio, mini.width - 2 * ratio, Math.max(8, seen * mini.height - 2 * ratio));
 }
 
-function wholeImage(own, R, columns) {
+// Every cell as one dot, made once for a picture and theme.
+function overviewOf(own) {
+  if (own.overview?.dark !== own.theme.dark) own.overview = { image: wholeImage(own), dark: own.theme.dark };
+  return own.overview;
+}
+
+function wholeImage(own) {
+  const { columns, rows } = own.picture.meta;
+  const R = rows.labels.length;
   const image = document.createElement("canvas");
   [image.width, image.height] = [columns, R];
   const ctx = image.getContext("2d");
   const data = ctx.createImageData(columns, R);
-  const rgb = own.colours.map(rgbOf);
-  for (let i = 0; i < R * columns; i++) {
-    const place = placeOf(own, Math.floor(i / columns), i % columns);
-    if (place >= 0) data.data.set([...rgb[place], 255], 4 * i);
+  const dots = new Uint32Array(data.data.buffer);
+  const ink = Uint32Array.from(own.colours, (c) => rgbOf(c).reduce((sum, x, i) => sum + x * 256 ** i, 255 * 256 ** 3));
+  for (let r = 0, i = 0; r < R; r++) {
+    for (let c = 0; c < columns; c++, i++) {
+      const place = placeOf(own, r, c);
+      if (place >= 0) dots[i] = ink[place];
+    }
   }
   ctx.putImageData(data, 0, 0);
-  return { image, dark: own.theme.dark };
+  return image;
 }
 
 // ---- selection and pointer
@@ -407,7 +520,8 @@ function select(own, pick) {
   const { rows } = own.picture.meta;
   const before = own.sel.row;
   if (rows.kind === "token") {
-    own.sel = { row: pick.token ?? -1, column: pick.expert ?? -1 };
+    const column = own.picture.meta.across ? pick.row : pick.expert;
+    own.sel = { row: pick.token ?? -1, column: column ?? -1, range: rangeOf(pick) };
     if (own.sel.row !== before) reveal(own, own.sel.row);
   } else {
     const row = pick.row ?? -1;
@@ -452,15 +566,23 @@ function listenToPointer(own) {
   };
   own.view.onmouseleave = () => own.tip.hide();
   own.view.onblur = () => { own.tip.hide(); draw(own); };
+  own.view.onmousedown = (event) => event.shiftKey && event.preventDefault(); // no blue text
   own.view.onclick = (event) => {
     const cell = under(own, event);
-    if (cell) take(own, cell);
+    if (cell) take(own, cell, event.shiftKey);
   };
+  own.view.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey || !own.zoomKeys) return;
+    event.preventDefault();
+    if (Math.abs(event.deltaY) > 2) zoom(own, event.deltaY > 0 ? -1 : 1);
+  }, { passive: false });
 }
 
-function take(own, { row, column }) {
-  const { rows } = own.picture.meta;
+function take(own, { row, column }, range = false) {
+  const { rows, across: other } = own.picture.meta;
   const change = {};
+  if (range && row >= 0 && rows.kind === "token") return chooseTo(own.component, row);
+  if (other && column >= 0) [change.row, column] = [column, -1];
   if (row >= 0 && rows.kind === "token") change.token = row;
   if (row >= 0 && rows.kind === "layer") change.row = row;
   if (column >= 0) change.expert = column;
@@ -479,9 +601,10 @@ function wordsFor(own, { row, column }) {
   const { meta, bars } = own.picture;
   if (row < 0 && column < 0) return [];
   if (row < 0) {
-    if (!meta.bars) return [[`Expert ${column}`, "title"]];
+    const name = `${across(meta).name} ${columnLabel(meta, column)}`;
+    if (!meta.bars) return [[name, "title"]];
     const { low, high, even } = meta.bars;
-    return [[`Expert ${column}`, "title"], [`${percentText(bars[column])} of the layer's assignments`, ""], [`even ${percentText(even)}, chance ${percentText(low)} to ${percentText(high)}`, "soft"]];
+    return [[name, "title"], [`${percentText(bars[column])} of the layer's assignments`, ""], [`even ${percentText(even)}, chance ${percentText(low)} to ${percentText(high)}`, "soft"]];
   }
   const label = meta.rows.labels[row];
   const title = meta.rows.kind === "token" ? label : `Layer ${label}`;
@@ -490,6 +613,7 @@ function wordsFor(own, { row, column }) {
 }
 
 function placeWords(meta, row, column) {
+  if (meta.across) return `token ${row + 1}, layer ${columnLabel(meta, column)}, expert ${meta.fixed.expert}`;
   return meta.rows.kind === "token" ? `token ${row + 1}, layer ${meta.fixed.layer}, expert ${column}` : `expert ${column}`;
 }
 
@@ -521,8 +645,10 @@ function choiceWords(own, row, column) {
   const mine = own.picture.own?.subarray(row * meta.own, (row + 1) * meta.own).includes(column);
   const also = own.picture.own ? [[mine ? meta.marks : `not ${meta.marks}`, "soft"]] : [];
   for (let k = 0; k < meta.chosen; k++) {
-    if (experts[row * meta.chosen + k] === column) return [[`choice ${k + 1}, gate ${digits(gates[row * meta.chosen + k])}`, ""], ...also];
+    const gate = `gate ${digits(gates[row * meta.chosen + k])}`;
+    if (experts[row * meta.chosen + k] === column) return [[meta.across ? `chosen, ${gate}` : `choice ${k + 1}, ${gate}`, ""], ...also];
   }
+  if (own.picture.left_out?.[row] === column) return [[`runner-up, ${digits(own.picture.behind[row], 2)} behind (${meta.units})`, ""]];
   return [["not chosen", "soft"], ...also];
 }
 
@@ -543,7 +669,9 @@ function onKey(own, event) {
   const at = own.cursor ?? [Math.max(0, own.sel.row ?? 0), Math.max(0, own.sel.column ?? 0)];
   if (event.key === "Escape") own.tip.hide();
   if (event.key === "Enter" || event.key === " ") {
-    take(own, { row: at[0], column: at[1] });
+    take(own, { row: at[0], column: at[1] }, event.shiftKey);
+  } else if ((event.key === "+" || event.key === "-") && own.zoomKeys) {
+    zoom(own, event.key === "+" ? 1 : -1);
   } else if (MOVES[event.key]) {
     const [dr, dc] = MOVES[event.key];
     const within = (x, n) => Math.min(n - 1, Math.max(0, x));

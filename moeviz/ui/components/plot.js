@@ -50,6 +50,7 @@ function write(own) {
   refill(own.headBox, [el("h3", "", meta.title), el("span", "model", place)]);
   refill(own.facts, (meta.facts ?? []).map(factOf));
   own.facts.hidden = !meta.facts;
+  own.facts.classList.toggle("ledger", Boolean(meta.ledger));
   own.read.textContent = meta.read;
   own.holder.setAttribute("aria-label", `${meta.title}: ${meta.y.name} by ${meta.x.name}. Arrow keys move.`);
   const parts = meta.parts?.length > 1 ? meta.parts : [];

@@ -1,18 +1,20 @@
 // The text, token by token. Rebuilt when the text changes, recoloured when only the layer does.
 
 const SIGNS = { "\t": "⇥\t", "\r": "␍", "\u00a0": "⍽" };
+const HELD = 150; // milliseconds; keys that repeat are answered once, when they rest
 const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g;
 
 function newStrip(root) {
   const own = { root, spans: [], at: 0, key: "" };
   own.strip = el("div", "strip");
   own.strip.setAttribute("role", "listbox");
+  own.range = el("div", "range");
   own.head = el("div", "head");
   own.foot = el("div", "foot");
   own.read = el("p", "read");
   own.sheets = el("div");
   const card = el("section", "card");
-  card.append(own.head, own.strip, own.foot, own.read, own.sheets);
+  card.append(own.head, own.strip, own.range, own.foot, own.read, own.sheets);
   savable(own, card);
   root.replaceChildren(card);
   own.tip = tipFor(root);
@@ -60,6 +62,7 @@ function build(own) {
   own.strip.replaceChildren(...lines);
   own.strip.scrollTop = 0;
   own.strip.setAttribute("aria-label", `The text in ${meta.units.length} tokens`);
+  own.strip.setAttribute("aria-multiselectable", String(Boolean(meta.ranges)));
   own.at = 0;
 }
 
@@ -151,6 +154,11 @@ function fates(own) {
 function legendOf(own) {
   const { meta } = own.picture;
   if (meta.kind === "expert") return chips(own);
+  if (meta.chips) {
+    const both = el("div", "legends");
+    both.append(scaleBar(own.colours, meta.legend, meta.ends), chips(own));
+    return both;
+  }
   return meta.kind === "fate" ? steps(own) : scaleBar(own.colours, meta.legend, meta.ends);
 }
 
@@ -170,7 +178,7 @@ function steps(own) {
 function chips(own) {
   const { meta } = own.picture;
   const box = el("div", "chips");
-  box.append(el("span", "name", meta.legend));
+  box.append(el("span", "name", meta.kind === "expert" ? meta.legend : "Expert"));
   for (const { expert, place, share } of meta.chips) {
     const chip = el("button", "chip");
     chip.append(el("b", "", String(expert)), share);
@@ -179,8 +187,10 @@ function chips(own) {
     chip.setAttribute("aria-label", chip.title);
     chip.style.background = own.colours[place] ?? "transparent";
     chip.style.color = own.inks[place] ?? own.theme.text;
-    chip.onmouseenter = chip.onfocus = () => light(own, expert);
-    chip.onmouseleave = chip.onblur = () => light(own, null);
+    if (meta.kind === "expert") {
+      chip.onmouseenter = chip.onfocus = () => light(own, expert);
+      chip.onmouseleave = chip.onblur = () => light(own, null);
+    }
     chip.onclick = () => choose(own.component, { expert: bus.pick.expert === expert ? null : expert });
     box.append(chip);
   }
@@ -202,20 +212,24 @@ function mark(own, pick) {
   const { meta, first, count, experts } = own.picture;
   const K = meta.chosen;
   pick = { ...pick, token: hereOf(own, pick.token) };
+  const range = (meta.ranges && rangeOf(pick)) || [-1, -1];
   own.spans.forEach((spans, i) => {
-    const on = pick.token != null && pick.token >= first[i] && pick.token < first[i] + count[i];
+    const here = pick.token != null && pick.token >= first[i] && pick.token < first[i] + count[i];
+    const inside = range[0] < range[1] && range[0] < first[i] + count[i] && range[1] >= first[i];
     let mine = false;
     for (let s = first[i] * K; s < (first[i] + count[i]) * K && pick.expert != null; s++) mine ||= experts[s] === pick.expert;
-    if (on) own.at = i;
-    if (own.marks[i] === `${on} ${mine}`) return;
-    own.marks[i] = `${on} ${mine}`;
+    if (here) own.at = i;
+    if (own.marks[i] === `${here} ${inside} ${mine}`) return;
+    own.marks[i] = `${here} ${inside} ${mine}`;
     for (const span of spans) {
-      span.classList.toggle("on", on);
+      span.classList.toggle("on", here);
+      span.classList.toggle("in", inside);
       span.classList.toggle("mine", mine);
-      span.setAttribute("aria-selected", String(on));
+      span.setAttribute("aria-selected", String(here || inside));
     }
   });
-  rove(own, own.at);
+  if (!own.strip.matches(":focus-within")) rove(own, own.at);
+  writeRange(own, pick);
   for (const chip of own.foot.querySelectorAll(".chip")) {
     chip.classList.toggle("on", Number(chip.dataset.expert) === pick.expert);
   }
@@ -224,6 +238,22 @@ function mark(own, pick) {
 // Of two texts side by side the first counts the tokens: `twin` holds each token's number there.
 const thereOf = ({ picture }, token) => (picture.meta.side === "B" ? picture.twin[token] : token);
 const hereOf = ({ picture }, token) => (picture.meta.side === "B" ? (token == null ? null : picture.twin.indexOf(token)) : token);
+
+// The way to a range without a Shift key, and what is selected.
+function writeRange(own, pick) {
+  const range = rangeOf(pick);
+  const button = el("button", "", range ? "Clear" : own.ranging ? "Now the last token…" : "Select a range");
+  button.setAttribute("aria-pressed", String(Boolean(own.ranging)));
+  button.onclick = () => {
+    own.ranging = !range && !own.ranging;
+    if (range) choose(own.component, { until: null });
+    else writeRange(own, pick);
+    own.range.querySelector("button").focus();
+  };
+  const words = range ? `Tokens ${range[0] + 1} to ${range[1] + 1} selected` : "";
+  refill(own.range, [button, el("span", "", words || "or Shift and click, from the picked token to another")]);
+  own.range.hidden = !own.picture.meta.ranges || own.picture.meta.units.length < 2;
+}
 
 // Exactly one token can be reached with Tab; arrows move from there.
 function rove(own, i) {
@@ -242,16 +272,24 @@ function listenToPointer(own) {
   own.strip.onmouseleave = own.strip.onfocusout = () => own.tip.hide();
   own.strip.addEventListener("focusin", own.strip.onfocusin);
   own.strip.addEventListener("focusout", own.strip.onfocusout);
+  own.strip.onmousedown = (event) => event.shiftKey && event.preventDefault(); // no blue text
   own.strip.onclick = (event) => {
     const unit = unitOf(event);
-    if (unit !== undefined) take(own, Number(unit));
+    if (unit !== undefined) take(own, Number(unit), event.shiftKey || own.ranging);
   };
 }
 
-function take(own, unit) {
+// range: from the picked token to this one, pieces of one character all included.
+function take(own, unit, range = false, wait = 0) {
   own.at = unit;
-  const token = thereOf(own, own.picture.first[unit]);
-  if (token >= 0) choose(own.component, { token });
+  own.ranging = false;
+  rove(own, unit);
+  const { first, count, meta } = own.picture;
+  const token = thereOf(own, first[unit]);
+  if (token < 0) return;
+  if (!range || !meta.ranges) return choose(own.component, { token });
+  const forward = token >= (bus.pick.token ?? 0);
+  chooseTo(own.component, forward ? token + count[unit] - 1 : token, wait);
 }
 
 function hover(own, i, span) {
@@ -305,14 +343,22 @@ function onKey(own, event) {
   const unit = event.target.closest?.(".t")?.dataset.unit;
   if (unit === undefined) return;
   const i = Number(unit);
-  if (event.key === "Escape") own.tip.hide();
+  if (event.key === "Escape") {
+    own.tip.hide();
+    own.ranging = false;
+    if (bus.pick.until != null) choose(own.component, { until: null });
+  }
   if (event.key === "Enter" || event.key === " ") {
-    take(own, i);
+    take(own, i, event.shiftKey || own.ranging);
   } else {
     const next = stepFrom(own, i, event.key, event.target.closest("div[dir]"));
     if (next === undefined) return;
     rove(own, next);
     own.spans[next][0].focus();
+    if (event.shiftKey && own.picture.meta.ranges) {
+      if (rangeOf(bus.pick) === null && own.at !== i) choose(own.component, { token: own.picture.first[i] }, HELD);
+      take(own, next, true, HELD);
+    }
   }
   event.preventDefault();
 }

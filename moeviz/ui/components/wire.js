@@ -12,11 +12,11 @@ if (!bus.mends) document.addEventListener("input", mend, { capture: true });
 bus.mends = true;
 
 export default function (component) {
-  const { row, expert, token, step, visit } = component.data;
+  const { row, expert, token, until, step, visit } = component.data;
   if (bus.visit !== visit) {
     bus.visit = visit;
     bus.step = step;
   }
   for (const field of document.querySelectorAll("textarea")) field.dir = "auto"; // Arabic, Hebrew
-  if (step >= bus.step) tell({ row, expert, token });
+  if (step >= bus.step) tell({ row, expert, token, until });
 }
