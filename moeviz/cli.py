@@ -20,6 +20,7 @@ from moeviz.trace import MoevizError, RoutingTrace
 BENCHES = {
     "capture": ("moeviz.bench.capture", "capture_speed"),
     "capacity": ("moeviz.bench.capacity", "capacity_speed"),
+    "writing": ("moeviz.bench.writing", "writing_speed"),
     "screen": ("moeviz.bench.screen", "screen_speed"),
 }
 """Name of each benchmark, and the function that gives its ratios."""

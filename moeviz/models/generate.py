@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
@@ -11,14 +12,25 @@ from tokenizers.decoders import DecodeStream
 from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
-from moeviz.models.choices import Choice
 from moeviz.models.enforce import AnyRule, Enforced, in_plain_words
 from moeviz.models.inputs import TextError, encode, pieces
 from moeviz.models.load import LoadedModel
-from moeviz.models.run import assemble, next_token_loss
+from moeviz.models.run import assemble, joined, next_token_loss, routes_of
 from moeviz.models.tape import run_once
 from moeviz.rules.interventions import Rule, as_rule
 from moeviz.trace import RoutingTrace, Tokens
+
+CANDIDATES = 5
+"""Likeliest next tokens that every step names."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A token that could have come next. probability: the model's, before any warping."""
+
+    id: int
+    text: str
+    probability: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +38,10 @@ class Step:
     """One generated token. number counts from 0; text is what the tokens so far spell.
 
     probability: what the model gave the token, before temperature and top-p.
+    likeliest: the CANDIDATES tokens that it thought likeliest, best first.
+    experts, gates: [L, R, K], the routing of the R rows read since the step before, as in a trace:
+    the prompt at first, then one token a step, and on the last step the last token as well. The
+    steps' rows in turn are the rows of the trace.
     trace: on the last step only, prompt and generated tokens with their routing, prefill and
     decode told apart by `tokens.generated`.
     """
@@ -34,8 +50,23 @@ class Step:
     id: int
     text: str
     probability: float
+    likeliest: tuple[Candidate, ...] = ()
     finished: bool = False
     trace: RoutingTrace | None = None
+    read: Callable[[], tuple[np.ndarray, np.ndarray]] | None = field(default=None, repr=False)
+
+    @cached_property
+    def _routes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Made when first asked for: whoever only wants the text does not pay for them."""
+        return self.read()
+
+    @property
+    def experts(self) -> np.ndarray:
+        return self._routes[0]
+
+    @property
+    def gates(self) -> np.ndarray:
+        return self._routes[1]
 
 
 def generate(
@@ -47,57 +78,72 @@ def generate(
     seed: int = 0,
     logits: bool = True,
     rule: AnyRule = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Iterator[Step]:
     """Steps of a continuation of `prompt`, one a token; the last carries the whole trace.
 
     temperature: 0 takes the likeliest token. top_p: sample among the likeliest tokens that
     together have this probability. seed: of the sampling. rule: in force in every forward pass, as
-    for `trace_text`; one that looks at many tokens at once sees those of one pass. The model is
-    free for others between steps; close the iterator to stop early. The last token is read by one
-    more forward pass, so that it too has a routing.
+    for `trace_text`; one that looks at many tokens at once sees those of one pass. stop: asked
+    before each further token; when it says True the step before comes again, finished, with the
+    trace of what there is. The model is free for others between steps; close the iterator to stop
+    without a trace. The last token is read by one more forward pass, so that it too has a routing.
 
     Raises TextError for a prompt that is empty or leaves no room, and for settings out of range.
     """
     _check(model, max_new_tokens, temperature, top_p)
     tokens = encode(model.tokenizer, prompt)
     _check_room(model, len(tokens), max_new_tokens)
-    choose = _chooser(temperature, top_p, seed)
-    return _steps(model, tokens, max_new_tokens, choose, logits, as_rule(rule))
+    choose = _chooser(model.tokenizer, temperature, top_p, seed)
+    return _steps(model, tokens, max_new_tokens, choose, logits, as_rule(rule), stop)
 
 
 def _steps(
-    model: LoadedModel, prompt: Tokens, most: int, choose, with_logits: bool, rule: Rule | None
+    model: LoadedModel,
+    prompt: Tokens,
+    most: int,
+    choose,
+    with_logits: bool,
+    rule: Rule | None,
+    stop,
 ) -> Iterator[Step]:
     writer = _Writer(model, prompt)
-    stops = _stop_ids(model)
-    fed, cache, heard, loss = writer.ids[:], None, [], []
+    ends = _stop_ids(model)
+    fed, past, heard, loss = writer.ids[:], None, [], []
+    told = 0  # forward passes whose rows a step has handed on
     for number in range(most):
-        predicted, cache, step = _forward(model, fed, cache, rule, len(writer.ids) - len(fed))
-        token, probability = choose(predicted[-1].float())
+        if number and stop is not None and stop():
+            number -= 1
+            break
+        predicted, past, step = _forward(model, fed, past, rule, len(writer.ids) - len(fed))
+        token, probability, likeliest = choose(predicted[-1].float())
         heard.append(step)
         loss.append(next_token_loss(predicted, np.array([*fed[1:], token])))
         writer.add(token)
         fed = [token]
-        if token in stops or number == most - 1:
+        if token in ends or number == most - 1:
             break
-        yield Step(number, token, writer.text, probability)
-    _, _, step = _forward(model, fed, cache, rule, len(writer.ids) - 1)
+        read = partial(routes_of, model, heard[told:], rule)
+        told = len(heard)
+        yield Step(number, token, writer.text, probability, likeliest, read=read)
+    _, _, step = _forward(model, fed, past, rule, len(writer.ids) - 1)
     heard.append(step)
     loss.append(np.array([np.nan], np.float32))
+    read = partial(routes_of, model, heard[told:], rule)
     trace = assemble(
         model,
         writer.tokens(),
-        _joined(heard),
+        joined(heard),
         "decoder",
         with_logits,
         np.concatenate(loss),
         rule=rule,
     )
-    yield Step(number, token, writer.text, probability, finished=True, trace=trace)
+    yield Step(number, token, writer.text, probability, likeliest, True, trace, read)
 
 
-def _forward(model: LoadedModel, ids: list[int], cache, rule: Rule | None, first: int) -> tuple:
-    """(logits [R, V], cache, choices) of one forward pass over `ids` that continues `cache`.
+def _forward(model: LoadedModel, ids: list[int], past, rule: Rule | None, first: int) -> tuple:
+    """(logits [R, V], cache, choices) of one forward pass over `ids` that continues `past`.
 
     first: place of the first of `ids` in the whole text.
 
@@ -107,7 +153,7 @@ def _forward(model: LoadedModel, ids: list[int], cache, rule: Rule | None, first
     inputs = {
         "input_ids": torch.tensor([ids], device=device),
         "use_cache": True,
-        "past_key_values": cache,
+        "past_key_values": past,
     }
     sites = [site for site in model.sites if site.stack == "decoder"]
     force = Enforced(sites, model.traits, rule, first, ids)
@@ -116,35 +162,29 @@ def _forward(model: LoadedModel, ids: list[int], cache, rule: Rule | None, first
     return output.logits[0], output.past_key_values, step
 
 
-def _joined(heard: list[list[Choice]]) -> list[Choice]:
-    """One choice a site, the rows of all steps in order."""
-
-    def join(parts: list[Tensor | None]) -> Tensor | None:
-        return None if any(part is None for part in parts) else torch.cat(parts)
-
-    return [
-        Choice(*(join([getattr(c, n) for c in site]) for n in ("ids", "gates", "logits", "scores")))
-        for site in zip(*heard, strict=True)
-    ]
-
-
-def _chooser(temperature: float, top_p: float, seed: int):
-    """A function from next-token logits [V] to (token, its probability before any warping)."""
+def _chooser(tokenizer, temperature: float, top_p: float, seed: int):
+    """A function from next-token logits [V] to the token, its probability before any warping, and
+    the likeliest candidates.
+    """
     warpers = LogitsProcessorList()
     if temperature > 0:
         warpers.append(TemperatureLogitsWarper(float(temperature)))
         if top_p < 1:
             warpers.append(TopPLogitsWarper(float(top_p)))
     random = torch.Generator().manual_seed(seed)
+    spell = cache(lambda token: tokenizer.decode([token]))
 
-    def choose(predicted: Tensor) -> tuple[int, float]:
+    def choose(predicted: Tensor) -> tuple[int, float, tuple[Candidate, ...]]:
         predicted = predicted.cpu()
         if temperature == 0:
             token = int(predicted.argmax())
         else:
             odds = warpers(None, predicted[None])[0].softmax(-1)
             token = int(torch.multinomial(odds, 1, generator=random))
-        return token, float(predicted.softmax(-1)[token])
+        own = predicted.softmax(-1)
+        best = own.topk(min(CANDIDATES, len(own)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return token, float(own[token]), tuple(Candidate(i, spell(i), p) for i, p in pairs)
 
     return choose
 

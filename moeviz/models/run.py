@@ -109,10 +109,8 @@ def assemble(
     rule: AnyRule = None,
 ) -> RoutingTrace:
     """The trace of `tokens` from what each site of `model` was heard to choose for them."""
-    rows = [(s, c) for s, c in zip(model.sites, step, strict=True) if s.stack == stack]
     rule = as_rule(rule)
-    if rule is not None and rule.drops:
-        rows = [(site, _without_dropped(choice)) for site, choice in rows]
+    rows = _heard_rows(model, step, stack, rule)
     arrays = _arrays(rows, model.traits, len(tokens), logits)
     widths = [choice.ids.shape[-1] for _, choice in rows]
     router = spec_under(rule, model.routers[stack], widths)
@@ -126,6 +124,39 @@ def assemble(
         layers=tuple(site.layer for site, _ in rows),
         loss=loss,
     )
+
+
+def joined(heard: Sequence[Sequence[Choice]]) -> list[Choice]:
+    """One choice a site, the rows of several steps in order."""
+
+    def join(parts: list[Tensor | None]) -> Tensor | None:
+        return None if any(part is None for part in parts) else torch.cat(parts)
+
+    names = ("ids", "gates", "logits", "scores")
+    return [
+        Choice(*(join([getattr(choice, name) for choice in site]) for name in names))
+        for site in zip(*heard, strict=True)
+    ]
+
+
+def routes_of(
+    model: LoadedModel, heard: Sequence[Sequence[Choice]], rule: Rule | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Experts and gates [L, R, K] of the decoder's rows of some steps, as a trace holds them."""
+    bare = [replace(choice, logits=None, scores=None) for choice in joined(heard)]
+    rows = _heard_rows(model, bare, "decoder", rule)
+    arrays = _arrays(rows, model.traits, len(bare[0].ids), with_logits=False)
+    return arrays["experts"].astype(np.int16), arrays["gates"].astype(np.float32)
+
+
+def _heard_rows(
+    model: LoadedModel, step: Sequence[Choice | None], stack: str, rule: Rule | None
+) -> list[tuple[Site, Choice | None]]:
+    """Sites of the stack with what they were heard to choose; what a rule dropped is empty."""
+    rows = [(s, c) for s, c in zip(model.sites, step, strict=True) if s.stack == stack]
+    if rule is None or not rule.drops:
+        return rows
+    return [(site, _without_dropped(choice)) for site, choice in rows]
 
 
 def default_stack(model: LoadedModel) -> str:

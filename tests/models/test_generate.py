@@ -66,6 +66,38 @@ def test_probability_is_the_models_before_any_warping(model):
     assert first.probability == pytest.approx(float(odds[first.id]), rel=1e-4)
 
 
+def test_the_rows_of_all_steps_are_the_rows_of_the_trace(model):
+    steps = list(generate(model, PROMPT, max_new_tokens=6))
+    asked = len(model.tokenizer(PROMPT)["input_ids"])
+    assert [step.experts.shape[1] for step in steps] == [asked, 1, 1, 1, 1, 2]
+    trace = steps[-1].trace
+    np.testing.assert_array_equal(np.concatenate([s.experts for s in steps], 1), trace.experts)
+    np.testing.assert_array_equal(np.concatenate([s.gates for s in steps], 1), trace.gates)
+
+
+def test_a_stop_repeats_the_last_step_with_the_trace_so_far(model):
+    seen = []
+    for step in generate(model, PROMPT, max_new_tokens=30, stop=lambda: len(seen) == 4):
+        seen.append(step)
+    whole = [step.id for step in generate(model, PROMPT, max_new_tokens=30)]
+    assert [step.number for step in seen] == [0, 1, 2, 3, 3]
+    assert [step.id for step in seen[:4]] == whole[:4]
+    assert [step.finished for step in seen] == [False] * 4 + [True]
+    assert seen[-1].trace.tokens.ids[-4:].tolist() == whole[:4]
+    rows = np.concatenate([step.experts for step in seen], axis=1)
+    np.testing.assert_array_equal(rows, seen[-1].trace.experts)
+
+
+def test_candidates_are_the_models_own_best(model):
+    first = next(generate(model, PROMPT, temperature=2.0, seed=1, max_new_tokens=2))
+    ids = torch.tensor([model.tokenizer(PROMPT)["input_ids"]])
+    with torch.no_grad():
+        best = model.network(ids).logits[0, -1].softmax(-1).topk(5)
+    assert [c.id for c in first.likeliest] == best.indices.tolist()
+    assert [c.probability for c in first.likeliest] == pytest.approx(best.values.tolist(), rel=1e-4)
+    assert [c.text for c in first.likeliest] == [model.tokenizer.decode([i]) for i in best.indices]
+
+
 def test_a_seed_gives_the_same_text_and_another_seed_another(model):
     def text(seed):
         return list(generate(model, PROMPT, 20, temperature=1.0, seed=seed))[-1].text
