@@ -102,13 +102,18 @@ def windows(tokens: int, rule: CapacityRule) -> list[slice]:
 
     The last window may be shorter; its capacity follows from its own length.
     """
+    check_group(tokens, rule)
     if rule.group is None:
         return [slice(0, tokens)]
-    if rule.group > tokens:
+    return [slice(at, min(at + rule.group, tokens)) for at in range(0, tokens, rule.group)]
+
+
+def check_group(tokens: int, rule: CapacityRule) -> None:
+    """Raises RuleError for a group larger than a text of so many tokens."""
+    if rule.group is not None and rule.group > tokens:
         raise RuleError(
             f"A group of {rule.group:,} tokens is larger than the text, which has {tokens:,}."
         )
-    return [slice(at, min(at + rule.group, tokens)) for at in range(0, tokens, rule.group)]
 
 
 def dropped_slots(
@@ -133,16 +138,17 @@ def _dropped(
     waiting = ids
     refused = np.zeros(ids.shape, bool)
     if rule.convention == "gshard" and chosen > 1:
-        refused = _refused_seconds(ids, gates, rng)
+        refused = refused_seconds(ids, gates, rng)
         waiting = np.where(refused, EMPTY, ids)
     full = _beyond(waiting, experts, capacity, priority_order(gates, rule, rng))
     return refused | full
 
 
-def _refused_seconds(ids: np.ndarray, gates: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """GShard's random routing: a second choice is sent with probability min(1, 2 * its gate).
+def refused_seconds(ids: np.ndarray, gates: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """[T, K] bool: GShard's random routing sends a second choice with probability min(1, 2 * gate).
 
-    Gates are normalised over the two first choices (Lepikhin et al. 2020, algorithm 1).
+    The first `len(ids)` numbers of `rng` decide, one a token. Gates are normalised over the two
+    first choices (Lepikhin et al. 2020, algorithm 1).
     """
     total = gates[:, :2].sum(axis=1)
     second = np.divide(gates[:, 1], total, out=np.zeros_like(total), where=total > 0)
