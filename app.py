@@ -10,6 +10,7 @@ st.set_page_config(page_title="MoEViz", page_icon="🔀", layout="wide")
 st.navigation(
     [
         st.Page("pages/explore.py", title="Explore", url_path="explore", default=True),
+        st.Page("pages/generate.py", title="Generate", url_path="generate"),
         st.Page("pages/compare.py", title="Compare", url_path="compare"),
         st.Page("pages/capacity.py", title="Capacity", url_path="capacity"),
         st.Page("pages/learn.py", title="Learn", url_path="learn"),

@@ -24,7 +24,7 @@ def look(trace: RoutingTrace) -> None:
     """Pick, compute, draw: the part that runs again on every click and turn of the dial."""
     wish = capacity.current_setting()
     view = links.current_view(trace)
-    capacity.factor_dial(trace, view.row, wish.rule)
+    capacity.factor_dial(*capacity.sizes(trace, view.row), wish.rule)
     capacity.toolbar(trace, view, wish.rule)
     try:
         found = capacity.found_under(trace, wish.rule)

@@ -48,9 +48,14 @@ def set_setting(wish: dict) -> None:
     st.session_state["setting"] = changed(st.session_state["setting"], wish)
 
 
-def factor_dial(trace: RoutingTrace, row: int, rule: CapacityRule) -> None:
-    """The slider of the capacity factor, with the capacity worked out below it."""
+def sizes(trace: RoutingTrace, row: int) -> tuple[int, int, int]:
+    """Tokens, and experts and choices of one layer."""
     experts, chosen = (int(x[row]) for x in layer_sizes(trace))
+    return trace.shape[1], experts, chosen
+
+
+def factor_dial(tokens: int, experts: int, chosen: int, rule: CapacityRule) -> None:
+    """The slider of the capacity factor, with the capacity worked out below it."""
     name = words.CONVENTIONS[rule.convention]
     facts = {
         "name": "Capacity factor",
@@ -59,7 +64,7 @@ def factor_dial(trace: RoutingTrace, row: int, rule: CapacityRule) -> None:
         "high": HIGH,
         "step": STEP,
         "off": "" if words.has_factor(rule) else f"{name} has none",
-        "formula": words.formula(rule, trace.shape[1], experts, chosen),
+        "formula": words.formula(rule, tokens, experts, chosen),
         "answers": st.session_state.get("dial_answers", 0),
     }
     dial(facts, "dial", _take_turn)

@@ -71,20 +71,23 @@ def finding(trace: RoutingTrace, view: View) -> None:
 
 
 def downloads(trace: RoutingTrace) -> None:
-    """The trace and its table as files, made only when asked for; and what the address restores."""
+    """The trace and its table as files, and what the address restores."""
+    with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
+        files(trace)
+        _about_the_link()
+
+
+def files(trace: RoutingTrace) -> None:
+    """The trace and its table as files, made only when asked for; nothing runs again."""
     name = re.sub(r"[^\w.-]+", "-", trace.source.model).strip("-") or "model"
-    stem = f"moeviz-{name}-{trace.key[:8]}"
-    files = (
+    kinds = (
         ("Trace (.moetrace)", trace_bytes, "moetrace", "application/octet-stream"),
         ("Table (.csv)", routing_csv, "csv", "text/csv"),
         ("Table (.parquet)", routing_parquet, "parquet", "application/vnd.apache.parquet"),
     )
-    with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
-        for label, make, ending, kind in files:
-            st.download_button(
-                label, partial(make, trace), f"{stem}.{ending}", kind, on_click="ignore"
-            )
-        _about_the_link()
+    for label, make, ending, kind in kinds:
+        file = f"moeviz-{name}-{trace.key[:8]}.{ending}"
+        st.download_button(label, partial(make, trace), file, kind, on_click="ignore")
 
 
 def _about_the_link() -> None:

@@ -10,14 +10,15 @@ from collections.abc import Mapping
 import streamlit as st
 
 from moeviz.trace import RoutingTrace
-from moeviz.ui import against, lab_setting, session, setting
+from moeviz.ui import against, draft, lab_setting, session, setting
 from moeviz.ui.lent import lent
 from moeviz.ui.markdown import plain
 from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
 
 PARAMETERS = ("model", "text", "long", "trace", "layer", "expert", "token", "until", "colour",
-              "cells", "columns", "look", "measure",
-              *setting.PARAMETERS, *lab_setting.PARAMETERS, *against.PARAMETERS)  # fmt: skip
+              "cells", "columns", "look", "measure", "step",
+              *setting.PARAMETERS, *lab_setting.PARAMETERS, *against.PARAMETERS,
+              *draft.PARAMETERS)  # fmt: skip
 
 
 def open_link() -> None:
@@ -54,7 +55,11 @@ def write_link(trace: RoutingTrace, view: View, rest: Mapping[str, str] | None =
 
     rest: what else this page's address holds.
     """
-    link = {**to_link(view, trace), **_subject(), **(rest or {})}
+    put_link({**to_link(view, trace), **_subject(), **(rest or {})})
+
+
+def put_link(link: dict[str, str]) -> None:
+    """Make these parameters the address; what others wrote there stays."""
     st.session_state["link"] = link
     there = st.query_params.to_dict()
     others = {name: value for name, value in there.items() if name not in PARAMETERS}

@@ -218,6 +218,21 @@ def model_facts(name: str, trace: RoutingTrace) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def writer_facts(name: str) -> str:
+    """The same line on a model that has not read anything yet."""
+    model = loaded(name)
+    router = model.routers.get("decoder", model.router)
+    return " · ".join(
+        [
+            model_name(name),
+            plural(sum(site.stack == router.stack for site in model.sites), "routed layer"),
+            f"top-{router.chosen} of {plural(router.experts, 'expert')}",
+            f"{short_count(model.parameters)} parameters",
+            f"{model.dtype} on {model.device}",
+        ]
+    )
+
+
 def check_text(text: str) -> None:
     """Raises MoevizError for what is no text: nothing at all, far too much, or binary data."""
     if not text.strip():

@@ -43,11 +43,11 @@ def changed(setting: Setting, wish: Mapping[str, object]) -> Setting:
     for name, choices in (("convention", CONVENTIONS), ("priority", PRIORITIES)):
         if wish.get(name) in choices:
             parts[name] = wish[name]
-    factor = _number(wish.get("factor"))
+    factor = number(wish.get("factor"))
     if factor is not None and LOW <= factor <= HIGH:
         parts["factor"] = round(factor, 2)
     for name in ("group", "absolute"):
-        count = _count(wish.get(name), 1, MOST_COUNT)
+        count = whole(wish.get(name), 1, MOST_COUNT)
         if count is not None:
             parts[name] = count
     if "group" in wish and wish["group"] is None:
@@ -56,7 +56,7 @@ def changed(setting: Setting, wish: Mapping[str, object]) -> Setting:
     if wish.get("placement") in PLACEMENTS:
         setting = replace(setting, placement=str(wish["placement"]))
     for name, low, high in (("devices", 1, MOST_COUNT), ("spare", 0, MOST_SPARE)):
-        count = _count(wish.get(name), low, high)
+        count = whole(wish.get(name), low, high)
         if count is not None:
             setting = replace(setting, **{name: count})
     return setting
@@ -95,7 +95,8 @@ def devices_shown(setting: Setting, trace: RoutingTrace) -> int:
     return min(choices, key=lambda d: (abs(d - 4), d)) if choices else 1
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
+    """A finite number from a number or its words; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -104,8 +105,9 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _count(value: object, low: int, high: int) -> int | None:
-    number = _number(value)
-    if number is None or number != int(number) or not low <= number <= high:
+def whole(value: object, low: int, high: int) -> int | None:
+    """A whole number from low to high; None for anything else."""
+    found = number(value)
+    if found is None or found != int(found) or not low <= found <= high:
         return None
-    return int(number)
+    return int(found)

@@ -2,8 +2,8 @@
 
 Small components without a build step: `strip` (the text), `grid` (heat on a canvas), `plot` (bars
 and curves), `list` (ranked lines), `flow` (ribbons from layer to layer), `dial` (a slider that
-answers while it is dragged) and `wire`, which tells the others what is selected, so that their
-bulk is never sent again for a click.
+answers while it is dragged), `live` (a text while it is written) and `wire`, which tells the others
+what is selected, so that their bulk is never sent again for a click.
 Text from users reaches the page through `textContent` and canvas text only.
 """
 
@@ -30,7 +30,7 @@ def _component(name: str, styled: bool = True):
 
 
 _STRIP, _GRID, _WIRE = _component("strip"), _component("grid"), _component("wire", styled=False)
-_PLOT, _DIAL = _component("plot"), _component("dial")
+_PLOT, _DIAL, _LIVE = _component("plot"), _component("dial"), _component("live")
 _LIST, _FLOW = _component("list"), _component("flow")
 
 
@@ -57,6 +57,13 @@ def ranked(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
 def flow(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
     """Draw ribbons from layer to layer; a click calls `on_pick`, see `picked`."""
     _FLOW(data=picture, key=key, on_pick_change=on_pick)
+
+
+def live_text(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
+    """Draw a text that is being written; what the visitor does calls `on_pick`, see `picked`:
+    {row} and {step} for where they stand, {missing} when an earlier packet was lost.
+    """
+    _LIVE(data=picture, key=key, on_pick_change=on_pick)
 
 
 def dial(facts: dict, key: str, on_turn: Callable[[], None]) -> None:
@@ -95,6 +102,7 @@ __all__ = [
     "dial",
     "flow",
     "heat_grid",
+    "live_text",
     "packed",
     "picked",
     "plot",
