@@ -119,7 +119,5 @@ def begin(model: str, draft: Draft) -> Live:
 def _connected() -> Callable[[], bool]:
     """Whether this visitor is still there; asked from another thread."""
     context = get_script_run_ctx()
-    if context is None or not exists():
-        return lambda: True
-    visitor = context.session_id
-    return lambda: get_instance().is_active_session(visitor)
+    visitor = context.session_id if context else ""
+    return lambda: not exists() or get_instance().is_active_session(visitor)

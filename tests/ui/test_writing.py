@@ -18,7 +18,7 @@ class Step:
 
 
 class Source:
-    """Steps that come when the test lets them; stands in for a model's speed, not for its routes."""
+    """Steps that come when the test lets them, so that nothing hangs on a model's speed."""
 
     def __init__(self, most: int = 1000, error: Exception | None = None):
         self.gate, self.most, self.error, self.threads = threading.Semaphore(0), most, error, set()
