@@ -21,6 +21,8 @@ _HOMES = {
     "generate": "moeviz.models.generate",
     "CapacityRule": "moeviz.rules.capacity",
     "parse_rule": "moeviz.rules.reading",
+    "what_if": "moeviz.models.what_if",
+    "compare": "moeviz.metrics.compare",
     "overflow": "moeviz.metrics.overflow",
     "balance": "moeviz.metrics.balance",
     "difference": "moeviz.metrics.difference",

@@ -21,6 +21,7 @@ BENCHES = {
     "capture": ("moeviz.bench.capture", "capture_speed"),
     "capacity": ("moeviz.bench.capacity", "capacity_speed"),
     "writing": ("moeviz.bench.writing", "writing_speed"),
+    "what-if": ("moeviz.bench.what_if", "what_if_speed"),
     "screen": ("moeviz.bench.screen", "screen_speed"),
 }
 """Name of each benchmark, and the function that gives its ratios."""

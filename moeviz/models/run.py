@@ -51,6 +51,14 @@ def trace_text(
     Raises TextError for text that is empty, broken or too long, RuleError for a rule that does
     not fit, CaptureError when a layer's routing could not be read.
     """
+    tokens, notes = text_tokens(model, text, add_special_tokens, truncate)
+    return trace_tokens(model, tokens, rule, logits, notes, stack)
+
+
+def text_tokens(
+    model: LoadedModel, text: str, add_special_tokens: bool = True, truncate: bool = False
+) -> tuple[Tokens, list[str]]:
+    """The tokens of a text, and notes on what was cut; arguments and errors as `trace_text`."""
     if model.tokenizer is None:
         raise TextError(f"{model.name} was adopted without a tokenizer; use trace_tokens.")
     tokens = encode(model.tokenizer, text, add_special_tokens)
@@ -66,7 +74,7 @@ def trace_text(
             f"the first {model.max_tokens:,} of {len(tokens):,} are shown."
         )
         tokens = cut(tokens, model.max_tokens)
-    return trace_tokens(model, tokens, rule, logits, notes, stack)
+    return tokens, notes
 
 
 def trace_tokens(
@@ -78,6 +86,18 @@ def trace_tokens(
     stack: str = "",
 ) -> RoutingTrace:
     """As `trace_text`, for a text that is cut into tokens already."""
+    return traced(model, tokens, rule, logits, notes, stack)[0]
+
+
+def traced(
+    model: LoadedModel,
+    tokens: Tokens,
+    rule: AnyRule = None,
+    logits: bool = True,
+    notes: Sequence[str] = (),
+    stack: str = "",
+) -> tuple[RoutingTrace, Tensor | None]:
+    """As `trace_tokens`, with the next-token logits [T, V], None where the stack has none."""
     stack = stack or default_stack(model)
     if stack not in model.routers:
         raise TextError(
@@ -94,8 +114,10 @@ def trace_tokens(
         output, step = run_once(model.network, model.sites, inputs, model.spied, force)
     if stack == "decoder" and "decoder_input_ids" in inputs:
         tokens = _behind_start(tokens, int(inputs["decoder_input_ids"][0, 0]), model.tokenizer)
-    loss = _loss(output, tokens) if stack == "decoder" else None
-    return assemble(model, tokens, step, stack, logits, loss, notes, rule)
+    after = predicted(output, tokens.ids) if stack == "decoder" else None
+    loss = None if after is None else next_token_loss(after[:-1], tokens.ids[1:])
+    loss = None if loss is None else np.append(loss, np.float32(np.nan))
+    return assemble(model, tokens, step, stack, logits, loss, notes, rule), after
 
 
 def assemble(
@@ -237,14 +259,12 @@ def _behind_start(tokens: Tokens, start: int, tokenizer) -> Tokens:
     )
 
 
-def _loss(output, tokens: Tokens) -> np.ndarray | None:
-    """[T] loss of a whole text, its last nan; None for a model that predicts no tokens."""
-    predicted = getattr(output, "logits", None)
-    if predicted is None or predicted.dim() != 3 or predicted.shape[1] != len(tokens):
+def predicted(output, ids: np.ndarray) -> Tensor | None:
+    """[T, V] next-token logits of one text; None for a model that predicts no tokens."""
+    found = getattr(output, "logits", None)
+    if found is None or found.dim() != 3 or found.shape[1] != len(ids):
         return None
-    if predicted.shape[2] <= int(tokens.ids.max()):
-        return None
-    return np.append(next_token_loss(predicted[0, :-1], tokens.ids[1:]), np.float32(np.nan))
+    return None if found.shape[2] <= int(ids.max()) else found[0]
 
 
 def next_token_loss(predicted: Tensor, following: np.ndarray) -> np.ndarray:
