@@ -32,6 +32,8 @@ _HOMES = {
     "load_atlas": "moeviz.corpora.atlas",
     "load_corpus": "moeviz.corpora.read",
     "Corpus": "moeviz.corpora.corpus",
+    "specialisation": "moeviz.metrics.specialisation",
+    "findings": "moeviz.metrics.findings",
     "route_corpus": "moeviz.engines.local",
     "route_written": "moeviz.engines.local",
     "RoutingTrace": "moeviz.trace",

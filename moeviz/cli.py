@@ -1,5 +1,5 @@
-"""The command line: `moeviz app`, `moeviz trace`, `moeviz doctor`, `moeviz facts`,
-`moeviz bench`.
+"""The command line: `moeviz app`, `moeviz trace`, `moeviz corpus`, `moeviz doctor`,
+`moeviz facts`, `moeviz bench`.
 
 Exit code 0 only on success; what goes wrong is one sentence on standard error.
 """
@@ -22,6 +22,7 @@ BENCHES = {
     "capacity": ("moeviz.bench.capacity", "capacity_speed"),
     "writing": ("moeviz.bench.writing", "writing_speed"),
     "what-if": ("moeviz.bench.what_if", "what_if_speed"),
+    "corpus": ("moeviz.bench.corpus", "corpus_speed"),
     "screen": ("moeviz.bench.screen", "screen_speed"),
 }
 """Name of each benchmark, and the function that gives its ratios."""
@@ -59,6 +60,30 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("--no-logits", action="store_true", help="keep choices and gates only")
     _add_model_options(trace)
     trace.set_defaults(run=_trace)
+
+    corpus = commands.add_parser(
+        "corpus", help="run a model over many labelled texts and say what its experts are for"
+    )
+    corpus.add_argument(
+        "file",
+        help='.csv, .tsv, .jsonl, .parquet or .txt; or "atlas", the texts that ship with MoEViz; '
+        'or "olmoe" or "mixtral", counts published by their authors (no model is run)',
+    )
+    corpus.add_argument("--text-column", default="text", help="column of the texts (text)")
+    corpus.add_argument(
+        "--label-columns", help="comma-separated; language, domain and source unless given"
+    )
+    corpus.add_argument("--max-tokens", type=int, default=512, help="read of each text (512)")
+    corpus.add_argument(
+        "--new-tokens", type=int, default=0,
+        help="count what the model itself writes after each text, so many tokens, instead of "
+        "what it reads",
+    )  # fmt: skip
+    corpus.add_argument("--draws", type=int, default=199, help="deals behind chance bands (199)")
+    corpus.add_argument("--seed", type=int, default=0, help="of the deals (0)")
+    corpus.add_argument("--out", help="folder for report.html and the Parquet tables")
+    _add_model_options(corpus)
+    corpus.set_defaults(run=_corpus)
 
     doctor = commands.add_parser("doctor", help="say what a model's router is, and prove it")
     doctor.add_argument("--all", action="store_true", help="a tiny model of every architecture")
@@ -133,6 +158,90 @@ def _trace(arguments: argparse.Namespace) -> int:
         if written:
             print(f"\nSaved to {written}")
     return 0
+
+
+def _corpus(arguments: argparse.Namespace) -> int:
+    from moeviz.charts.corpus_report import report_html
+    from moeviz.metrics.findings import corpus_summary, corpus_tables, findings
+
+    if arguments.draws < 19:
+        raise MoevizError(f"--draws must be at least 19, not {arguments.draws}.")
+    folder = _writable(arguments.out) if arguments.out else None
+    labels = arguments.label_columns.split(",") if arguments.label_columns else None
+    routing = _routed(arguments, labels)
+    found = findings(routing, labels, arguments.draws, arguments.seed)
+    files = []
+    if folder is not None:
+        page = folder / "report.html"
+        page.write_text(report_html(found), encoding="utf-8")
+        files.append(str(page))
+        for name, table in corpus_tables(found).items():
+            table.to_parquet(folder / f"{name}.parquet", index=False)
+            files.append(str(folder / f"{name}.parquet"))
+    report = corpus_summary(found)
+    if arguments.json:
+        print(json.dumps({**report, "files": files}, ensure_ascii=False))
+    else:
+        print(_corpus_table(report))
+        if files:
+            print(f"\nWrote {len(files)} files to {folder}; open {files[0]}")
+    return 0
+
+
+def _routed(arguments: argparse.Namespace, labels: list[str] | None):
+    from moeviz.corpora.atlas import load_atlas
+    from moeviz.corpora.published import NAMES, published_corpus
+
+    if arguments.file in NAMES:
+        return published_corpus(arguments.file)
+    from moeviz.corpora.read import load_corpus
+
+    atlas = arguments.file == "atlas"
+    corpus = load_atlas() if atlas else load_corpus(arguments.file, arguments.text_column, labels)
+    from moeviz.engines.local import route_corpus, route_written  # late: torch takes seconds
+
+    model = _load(arguments)
+    limits = {"max_tokens": arguments.max_tokens, "progress": _told}
+    if arguments.new_tokens:
+        return route_written(model, corpus, arguments.new_tokens, **limits)
+    return route_corpus(model, corpus, **limits)
+
+
+def _told(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    print(f"\r{done:,} of {total:,} passages", end=end, file=sys.stderr, flush=True)
+
+
+def _writable(name: str) -> Path:
+    try:
+        Path(name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MoevizError(f"Cannot write to {name}: {error.strerror}.") from error
+    return Path(name)
+
+
+def _corpus_table(report: dict) -> str:
+    lines = [
+        f"{report['model']} on {report['corpus']} ({report['phase']}): {report['passages']:,} "
+        f"passages, {report['tokens']:,} tokens",
+        *report["notes"],
+    ]
+    for told in report["labels"]:
+        lines += ["", f"{told['label']}: bits that one choice tells, layer by layer", ""]
+        lines.append("layer    bits   chance (95 %)     experts above chance")
+        for row in told["layers"]:
+            band = "unknown" if row["chance_low"] is None else (
+                f"{row['chance_low']:.3f} to {row['chance_high']:.3f}"
+            )  # fmt: skip
+            above = "unknown" if row["above_chance"] is None else row["above_chance"]
+            lines.append(f"{row['layer']:>5}  {row['bits']:>6.3f}   {band:<16}  {above}")
+    for told in report["recall"]:
+        lines.append(
+            f"\nRouting alone tells {told['label']}: {told['recall']:.1%} (chance "
+            f"{told['chance']:.1%}, {told['classes']} classes, {told['passages']:,} passages)"
+        )
+    lines += [f"\n{sentence}" for sentence in report["missing"]]
+    return "\n".join(lines)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -128,3 +128,52 @@ def test_facts_of_a_file_that_is_not_there(capsys):
     assert capsys.readouterr().err == (
         "moeviz: Cannot read /no/config.json: No such file or directory.\n"
     )
+
+
+def test_corpus_writes_a_report_and_tidy_tables(folder, tmp_path, capsys):
+    import pandas as pd
+
+    rows = ["text,language", *['"the router sends each token",en', '"le routeur choisit",fr'] * 6]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    out = tmp_path / "out"
+    options = ["--model", folder, "--label-columns", "language", "--draws", "19", "--json"]
+    assert main(["corpus", str(tmp_path / "a.csv"), "--out", str(out), *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["passages"] == 12
+    assert told["labels"][0]["label"] == "language"
+    assert told["labels"][0]["layers"][0]["bits"] > told["labels"][0]["layers"][0]["chance_high"]
+    assert [str(out / "report.html"), *told["files"][1:]] == told["files"]
+    shares = pd.read_parquet(out / "specialisation.parquet")
+    assert set(shares["value"]) == {"en", "fr"}
+    assert len(shares) == 2 * 3 * 8
+    assert "the router sends" not in (out / "report.html").read_text()
+
+
+def test_corpus_reads_published_counts_without_a_model(capsys):
+    assert main(["corpus", "mixtral"]) == 0
+    told = capsys.readouterr().out
+    assert "mistralai/Mixtral-8x7B-v0.1" in told
+    assert "chance is only what an even router gives" in told
+
+
+def test_corpus_counts_what_the_model_writes(folder, tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("the router\n\nle routeur")
+    options = ["--model", folder, "--new-tokens", "3", "--json"]
+    assert main(["corpus", str(tmp_path / "a.txt"), *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["phase"] == "decode"
+    assert told["passages"] == 2
+    assert 0 < told["tokens"] <= 6
+
+
+def test_corpus_refuses_in_one_sentence(folder, tmp_path, capsys):
+    assert main(["corpus", str(tmp_path / "none.csv"), "--model", folder]) == 1
+    want = f"moeviz: Cannot read {tmp_path}/none.csv: No such file or directory.\n"
+    assert capsys.readouterr().err == want
+    assert main(["corpus", "olmoe", "--label-columns", "language"]) == 1
+    assert capsys.readouterr().err == (
+        "moeviz: published counts of allenai/OLMoE-1B-7B-0924 has no label 'language'; it has "
+        "domain.\n"
+    )
+    assert main(["corpus", "olmoe", "--draws", "3"]) == 1
+    assert capsys.readouterr().err == "moeviz: --draws must be at least 19, not 3.\n"

@@ -110,6 +110,14 @@ def route_written(
     return run.result("decode", clipped)
 
 
+def corpus_batches(
+    model: LoadedModel, corpus: Corpus, max_tokens: int = MAX_TOKENS
+) -> list[list[np.ndarray]]:
+    """The token ids of the passages as `route_corpus` batches them, to measure against."""
+    run = _Run(model, corpus, max_tokens, (), False, "")
+    return [[text.ids for text in batch] for batch in run.batches(_drops(model))]
+
+
 @dataclass(frozen=True, eq=False)
 class _Text:
     """One passage as the model reads it: ids [S], which of them count [S]."""

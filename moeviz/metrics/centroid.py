@@ -174,8 +174,8 @@ def routing_recall(
     fit = halves(routing.families[long], seed)
     if not len(np.intersect1d(labels[fit], labels[~fit])):
         raise CorpusError(
-            f"{routing.corpus} has no {label} with passages of {least} tokens or more in both "
-            "halves, so there is nothing to test."
+            f"No value of {label!r} has passages of {least} tokens or more in two documents that "
+            f"could be kept apart, so {routing.corpus} cannot test whether routing tells it."
         )
     features = np.hstack([passage_features(part) for part in parts])
     return centroid_recall(features, labels, fit, groups=groups)

@@ -35,7 +35,8 @@ def corpus_coactivation(routing: CorpusRouting, row: int, variant: str = "paper"
     together = routing.together if variant == "paper" else routing.ranked
     if together is None:
         raise CorpusError(
-            f"{routing.corpus} does not say which experts fired together, only how often each did."
+            f"For {routing.corpus} it is not known which experts fired together, only how often "
+            "each did."
         )
     size = int(routing.experts[row])
     chosen = routing.counts[:, row, :size].sum(axis=0)

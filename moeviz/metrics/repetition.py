@@ -57,8 +57,8 @@ def corpus_repetition(routing: CorpusRouting, label: str = "") -> dict[str, Repe
     """
     if routing.neighbours is None or routing.first is None:
         raise CorpusError(
-            f"{routing.corpus} does not say which tokens stood side by side, so repetition is not "
-            "known."
+            f"For {routing.corpus} it is not known which tokens stood side by side, nor so how "
+            "often neighbours share experts."
         )
     groups = {"all": np.ones(len(routing.tokens), bool)}
     if label:

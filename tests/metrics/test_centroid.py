@@ -89,6 +89,6 @@ def test_short_passages_and_missing_halves_are_refused():
     with pytest.raises(CorpusError) as refused:
         routing_recall(routing, "topic")
     assert str(refused.value) == (
-        "hand has no topic with passages of 64 tokens or more in both halves, so there is nothing "
-        "to test."
+        "No value of 'topic' has passages of 64 tokens or more in two documents that could be kept "
+        "apart, so hand cannot test whether routing tells it."
     )

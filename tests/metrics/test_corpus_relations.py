@@ -144,14 +144,14 @@ def test_what_published_counts_lack_is_said():
     with pytest.raises(CorpusError) as refused:
         corpus_coactivation(routing, 0)
     assert str(refused.value) == (
-        "published counts of mistralai/Mixtral-8x7B-v0.1 does not say which experts fired "
+        "For published counts of mistralai/Mixtral-8x7B-v0.1 it is not known which experts fired "
         "together, only how often each did."
     )
     with pytest.raises(CorpusError) as refused:
         corpus_repetition(routing)
     assert str(refused.value) == (
-        "published counts of mistralai/Mixtral-8x7B-v0.1 does not say which tokens stood side by "
-        "side, so repetition is not known."
+        "For published counts of mistralai/Mixtral-8x7B-v0.1 it is not known which tokens stood "
+        "side by side, nor so how often neighbours share experts."
     )
 
 
