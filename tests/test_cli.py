@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import moeviz
-from moeviz.cli import main
+from moeviz.cli import BENCHES, main
 
 ROOT = Path(__file__).parent.parent
 
@@ -97,7 +97,7 @@ def test_doctor_fails_on_a_model_that_does_not_exist(capsys):
 def test_an_unknown_benchmark_is_refused(capsys):
     assert main(["bench", "nothing"]) == 1
     assert capsys.readouterr().err == (
-        "moeviz: There is no benchmark 'nothing'; choose capture, capacity, screen.\n"
+        f"moeviz: There is no benchmark 'nothing'; choose {', '.join(BENCHES)}.\n"
     )
 
 
