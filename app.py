@@ -3,9 +3,11 @@
 import streamlit as st
 
 from moeviz.ui.door import open_door
+from moeviz.ui.house import dress
 
 open_door()
 st.set_page_config(page_title="MoEViz", page_icon="🔀", layout="wide")
+dress()
 
 st.navigation(
     [
@@ -14,6 +16,7 @@ st.navigation(
         st.Page("pages/compare.py", title="Compare", url_path="compare"),
         st.Page("pages/capacity.py", title="Capacity", url_path="capacity"),
         st.Page("pages/learn.py", title="Learn", url_path="learn"),
+        st.Page("pages/workshop.py", title="Workshop", url_path="workshop"),
         st.Page("pages/models.py", title="Models", url_path="models"),
         st.Page("pages/lab.py", title="Lab", url_path="lab"),
     ],

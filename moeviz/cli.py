@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
 
     app = commands.add_parser("app", help="start the web app")
     app.add_argument("--port", type=int, default=8501, help="port to serve on (8501)")
+    app.add_argument("--hide", default="", help="pages to leave out, for example lab,compare")
+    app.add_argument("--max-characters", type=int, help="longest text that a visitor may run")
     app.set_defaults(run=_app)
 
     trace = commands.add_parser("trace", help="run a model on a text and save its routing")
@@ -140,7 +143,10 @@ def _app(arguments: argparse.Namespace) -> int:
     if not script.exists():
         raise MoevizError(f"The app's start page {script} is missing; run from a checkout.")
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
-    return subprocess.call([*command, "--server.port", str(arguments.port)])
+    rules = {"MOEVIZ_HIDE": arguments.hide, "MOEVIZ_MAX_CHARACTERS": arguments.max_characters}
+    house = {name: str(rule) for name, rule in rules.items() if rule}
+    command += ["--server.port", str(arguments.port)]
+    return subprocess.call(command, env={**os.environ, **house})
 
 
 def _trace(arguments: argparse.Namespace) -> int:

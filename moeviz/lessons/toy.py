@@ -14,7 +14,7 @@ import numpy as np
 from moeviz.trace import MoevizError
 
 EXPERTS, WIDTH, HIDDEN, CLUSTERS, BATCH = 8, 16, 32, 32, 256
-STEPS = 500
+STEPS = 300
 RATE = 0.01
 """Step size of Adam."""
 

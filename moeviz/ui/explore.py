@@ -17,7 +17,7 @@ from moeviz.store.files import trace_bytes
 from moeviz.trace import RoutingTrace
 from moeviz.ui import closer, session
 from moeviz.ui.choice import choice
-from moeviz.ui.components import heat_grid, token_strip, wire
+from moeviz.ui.components import handout, heat_grid, token_strip, wire
 from moeviz.ui.figure import figure
 from moeviz.ui.lent import lent
 from moeviz.ui.links import set_view
@@ -88,6 +88,7 @@ def files(trace: RoutingTrace) -> None:
     for label, make, ending, kind in kinds:
         file = f"moeviz-{name}-{trace.key[:8]}.{ending}"
         st.download_button(label, partial(make, trace), file, kind, on_click="ignore")
+    handout()
 
 
 def _about_the_link() -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from moeviz.lessons.stored import lesson_trace
 from moeviz.trace import RoutingTrace
+from moeviz.ui.components import handout
 from moeviz.ui.lessons import balance, basics, wider
 
 
@@ -63,8 +64,9 @@ def teach(name: str) -> None:
         following = names[place + 1]
         st.button(
             f"Next: {LESSONS[following].short}", on_click=_turn_to, args=(following,),
-            key="next_lesson",
+            key="next_lesson", type="primary",
         )  # fmt: skip
+    handout()
 
 
 def _turn_to(name: str) -> None:

@@ -21,13 +21,11 @@ from moeviz.charts.words import model_name, plural
 from moeviz.rules.words import short_count
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui.examples import MIXED as FIRST_TEXT
+from moeviz.ui.house import longest_text
 from moeviz.ui.shelf import shelf
 
 if TYPE_CHECKING:
     from moeviz.models import LoadedModel, LoadPlan
-
-LONGEST_TEXT = 2_000_000
-"""Characters we hand to a tokenizer; beyond it a paste is a mistake, not a text."""
 
 MOST_KEPT = 4
 """Traces kept in one session, so that going back finds them; the oldest makes room."""
@@ -237,9 +235,9 @@ def check_text(text: str) -> None:
     """Raises MoevizError for what is no text: nothing at all, far too much, or binary data."""
     if not text.strip():
         raise MoevizError("There is no text yet. Type or paste some, or pick an example.")
-    if len(text) > LONGEST_TEXT:
+    if len(text) > longest_text():
         raise MoevizError(
-            f"The text has {len(text):,} characters; paste at most {LONGEST_TEXT:,} at a time."
+            f"The text has {len(text):,} characters; paste at most {longest_text():,} at a time."
         )
     control = sum(1 for c in text if (ord(c) < 32 and c not in "\t\n\r\f") or ord(c) == 127)
     if control > max(2, 0.05 * len(text)):

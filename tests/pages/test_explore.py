@@ -52,7 +52,7 @@ def test_the_first_visit_shows_a_traced_example(page):
     page.run()
     assert not page.exception
     assert page.text_area(key="text").value == MIXED
-    shown = [*["moeviz_grid"] * 3, "moeviz_list", "moeviz_strip", "moeviz_wire"]
+    shown = [*["moeviz_grid"] * 3, "moeviz_handout", "moeviz_list", "moeviz_strip", "moeviz_wire"]
     assert sorted(components(page)) == shown
     assert wire(page)["row"] == 3
     assert not page.error

@@ -32,6 +32,7 @@ def _component(name: str, styled: bool = True):
 _STRIP, _GRID, _WIRE = _component("strip"), _component("grid"), _component("wire", styled=False)
 _PLOT, _DIAL, _LIVE = _component("plot"), _component("dial"), _component("live")
 _LIST, _FLOW = _component("list"), _component("flow")
+_HANDOUT = _component("handout")
 
 
 def token_strip(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
@@ -76,6 +77,11 @@ def dial(facts: dict, key: str, on_turn: Callable[[], None]) -> None:
     _DIAL(data=facts, key=key, on_turn_change=on_turn)
 
 
+def handout(key: str = "handout") -> None:
+    """A button that saves the whole page, as it stands, as one file that opens without a server."""
+    _HANDOUT(data={"label": "Hand-out of this page (.html)"}, key=key)
+
+
 def turned(key: str) -> dict:
     """The newest {value, sent} of the dial `key`; only valid in its callback."""
     value = st.session_state[key].turn
@@ -101,6 +107,7 @@ def picked(key: str) -> dict:
 __all__ = [
     "dial",
     "flow",
+    "handout",
     "heat_grid",
     "live_text",
     "packed",

@@ -5,7 +5,7 @@
 // picture it shows, unless `own.redraw(canvas)` gives a better one (see `onPaper`) or null for none.
 // Words stay words: no text is ever read as markup.
 
-const { savable, saveCsv, onPaper, SAVED_FONT } = (() => {
+const { savable, saveCsv, onPaper, pageText, download, SAVED_FONT } = (() => {
 
 const SAVED_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
 const SHARP = 2; // pixels of a PNG per pixel of the page ...
@@ -27,6 +27,18 @@ function savable(own, card) {
   menu.onfocusout = (event) => { if (!menu.contains(event.relatedTarget)) close(); };
   card.classList.add("savable");
   card.append(menu);
+  bus.figures ??= new WeakMap(); // for a hand-out of the whole page
+  bus.figures.set(own.root, () => figureOf(own, card));
+}
+
+// The figure and its tables, as nodes that need nothing from the page.
+function figureOf(own, card) {
+  const sheets = [...card.querySelectorAll("details")].filter((box) => box.full).map((box) => {
+    const details = el("details");
+    details.append(el("summary", "", box.querySelector("summary").textContent), tableOf(box.full()));
+    return details;
+  });
+  return [svgOf(own, card), ...sheets];
 }
 
 function download(blob, name) {
@@ -62,11 +74,14 @@ async function savePng(own, card) {
   download(blob, fileName(card, titleOf(card), ".png"));
 }
 
-// A page that asks for nothing from anywhere: the figure, and its tables below.
 async function saveHtml(own, card) {
-  const page = document.implementation.createHTMLDocument(`${titleOf(card)} · MoEViz`);
-  const paper = svgOf(own, card);
-  const ground = themeOf(own.root);
+  const text = pageText(titleOf(card), themeOf(own.root), figureOf(own, card));
+  download(new Blob([text], { type: "text/html;charset=utf-8" }), fileName(card, titleOf(card), ".html"));
+}
+
+// A page of these nodes that asks for nothing from anywhere.
+function pageText(title, ground, nodes) {
+  const page = document.implementation.createHTMLDocument(`${title} · MoEViz`);
   const facts = { charset: "utf-8", "http-equiv": "Content-Security-Policy", name: "viewport" };
   const contents = { "http-equiv": "default-src 'none'; style-src 'unsafe-inline'; img-src data:", name: "width=device-width" };
   page.head.replaceChildren(...Object.entries(facts).map(([kind, value]) => {
@@ -79,15 +94,11 @@ async function saveHtml(own, card) {
     svg { max-width: 100%; height: auto; display: block; }
     details { margin-top: 16px; } summary { cursor: pointer; }
     table { border-collapse: collapse; margin-top: 8px; font-variant-numeric: tabular-nums; }
-    th, td { text-align: left; padding: 3px 12px 3px 0; white-space: pre; }`));
-  const sheets = [...card.querySelectorAll("details")].filter((box) => box.full).map((box) => {
-    const details = el("details");
-    details.append(el("summary", "", box.querySelector("summary").textContent), tableOf(box.full()));
-    return details;
-  });
-  page.body.append(paper, ...sheets);
-  const text = `<!doctype html>\n${page.documentElement.outerHTML}`;
-  download(new Blob([text], { type: "text/html;charset=utf-8" }), fileName(card, titleOf(card), ".html"));
+    th, td { text-align: left; padding: 3px 12px 3px 0; white-space: pre; }
+    .handout { max-width: 960px; margin: auto; font-size: 16px; } .handout > svg { margin: 16px 0; }
+    .handout td, .handout th { white-space: normal; border-bottom: 1px solid #8884; vertical-align: top; }`));
+  page.body.append(...nodes);
+  return `<!doctype html>\n${page.documentElement.outerHTML}`;
 }
 
 // A table of the card around `node` for spreadsheets: commas, quotes where needed, and a mark that
@@ -369,5 +380,5 @@ function flat(colour) {
   return flats.get(colour);
 }
 
-return { savable, saveCsv, onPaper, SAVED_FONT };
+return { savable, saveCsv, onPaper, pageText, download, SAVED_FONT };
 })();

@@ -1,0 +1,30 @@
+"""What whoever starts the server may decide for everybody."""
+
+import pytest
+
+from moeviz.trace import MoevizError
+from moeviz.ui import house, session
+
+
+def test_nothing_is_hidden_by_itself(monkeypatch):
+    monkeypatch.delenv("MOEVIZ_HIDE", raising=False)
+    assert house.hidden_pages() == frozenset()
+
+
+def test_pages_are_hidden_by_name(monkeypatch):
+    monkeypatch.setenv("MOEVIZ_HIDE", "lab, compare,")
+    assert house.hidden_pages() == {"lab", "compare"}
+
+
+@pytest.mark.parametrize("value", ["", "many", "-3", "0", "²"])
+def test_a_limit_that_makes_no_sense_is_none(monkeypatch, value):
+    monkeypatch.setenv("MOEVIZ_MAX_CHARACTERS", value)
+    assert house.longest_text() == house.LONGEST_TEXT
+
+
+def test_the_limit_holds_for_every_text(monkeypatch):
+    monkeypatch.setenv("MOEVIZ_MAX_CHARACTERS", "10")
+    session.check_text("ten signs!")
+    with pytest.raises(MoevizError) as error:
+        session.check_text("eleven sign")
+    assert str(error.value) == "The text has 11 characters; paste at most 10 at a time."
