@@ -74,6 +74,7 @@ def downloads(trace: RoutingTrace) -> None:
     """The trace and its table as files, and what the address restores."""
     with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
         files(trace)
+        handout()
         _about_the_link()
 
 
@@ -88,7 +89,6 @@ def files(trace: RoutingTrace) -> None:
     for label, make, ending, kind in kinds:
         file = f"moeviz-{name}-{trace.key[:8]}.{ending}"
         st.download_button(label, partial(make, trace), file, kind, on_click="ignore")
-    handout()
 
 
 def _about_the_link() -> None:
