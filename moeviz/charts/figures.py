@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from moeviz.charts import palette
-from moeviz.charts.heat import token_labels
+from moeviz.charts.heat import token_labels, token_name
 from moeviz.charts.words import model_name, percent, plural
 from moeviz.metrics.load import expert_load, layer_sizes
 from moeviz.metrics.router import has_logits, probability_recipe, router_probabilities
@@ -94,7 +94,7 @@ def _journey(trace: RoutingTrace, token: int) -> go.Figure:
         (0, float(np.nanmax(values)) or 1.0), name,
     )  # fmt: skip
     _mark(figure, path.experts, path.gates)
-    label = token_labels(trace, cut=48)[token]
+    label = token_name(trace, token)
     return _titled(figure, trace, f"Token {token + 1}, {label}", f"{read} Dots: what it chose.")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from moeviz.charts import palette
+from moeviz.charts.once import once
 from moeviz.charts.picture import Picture, quantised
-from moeviz.charts.units import text_units, unit_of_token
+from moeviz.charts.units import Unit, text_units, unit_of_token
 from moeviz.charts.words import loss_words, model_name, percent, visible
 from moeviz.metrics.load import Load, LoadChance, layer_sizes
 from moeviz.metrics.router import has_logits, probability_recipe, router_probabilities
@@ -24,8 +25,8 @@ NO_LOGITS = (
     "the choices, or trace the text again with logits."
 )
 
-LABEL = 16
-"""Most characters of a token in a row's label."""
+LABEL, NAME = 16, 48
+"""Most characters of a token in a row's label, and in a heading."""
 
 
 def token_grid(
@@ -64,10 +65,16 @@ def token_grid(
 
 
 def expert_grid(
-    trace: RoutingTrace, expert: int, cells: str, load: Load, chance: LoadChance, top: float
+    trace: RoutingTrace,
+    expert: int,
+    cells: str,
+    load: Load,
+    chance: LoadChance | None,
+    top: float,
 ) -> Picture:
     """Tokens x layers of the experts numbered `expert`, one of each routed layer.
 
+    chance: of the load in any layer; None where layers differ, and then their load is not drawn.
     Raises TraceError when the trace has no logits and `cells` needs them.
     """
     values, low, high, name, read = _expert_cells(trace, expert, cells, top)
@@ -81,26 +88,27 @@ def expert_grid(
         "fixed": {"expert": expert},
         "cell": {"name": name, "low": low, "high": high, "unit": unit, "root": cells != "logit"},
         "ends": _ends(cells, low, high),
-        "bars": {"low": chance.low, "high": chance.high, "even": chance.even},
         "read": (
             f"{read} Each column is another expert: those of different layers share only their "
-            f"number. Dots and numbers: where it was chosen, and its gate. Bars: its share of each "
-            f"layer's assignments; grey band: chance, as in the layer that is open "
-            f"({chance.draws} draws)."
+            f"number. Dots and numbers: where it was chosen, and its gate."
         ),
         **_common(trace, palette.sequential()),
         "columns": len(trace.layers),
         "chosen": len(trace.layers),
     }
-    return Picture(
-        meta,
-        {
-            "values": quantised(np.where(absent, np.nan, values), low, high),
-            "experts": np.where(took.any(axis=-1), layers, EMPTY).T.astype(np.int16),
-            "gates": np.where(took, trace.gates, 0).sum(axis=-1).T.astype(np.float32),
-            "bars": load.share[:, expert].astype(np.float32),
-        },
-    )
+    arrays = {
+        "values": quantised(np.where(absent, np.nan, values), low, high),
+        "experts": np.where(took.any(axis=-1), layers, EMPTY).T.astype(np.int16),
+        "gates": np.where(took, trace.gates, 0).sum(axis=-1).T.astype(np.float32),
+    }
+    if chance is not None:
+        meta["bars"] = {"low": chance.low, "high": chance.high, "even": chance.even}
+        meta["read"] += (
+            f" Bars: its share of each layer's assignments; grey band: chance, where 95 % of "
+            f"experts fall when routers choose at random ({chance.draws} draws)."
+        )
+        arrays["bars"] = load.share[:, expert].astype(np.float32)
+    return Picture(meta, arrays)
 
 
 def load_grid(trace: RoutingTrace, load: Load) -> Picture:
@@ -138,7 +146,7 @@ def token_journey(trace: RoutingTrace, token: int, top: float) -> Picture:
         values, name = _spread(path.experts, path.share, trace.shape[2]), "Share of the gates"
     meta = {
         "title": "One token, all layers",
-        "token": token_labels(trace, cut=48)[token],
+        "token": token_name(trace, token),
         "facts": _token_facts(trace, token, path.loss),
         "rows": {"kind": "layer", "name": "Layer", "labels": [str(x) for x in trace.layers]},
         "fixed": {"token": token},
@@ -163,16 +171,27 @@ def token_journey(trace: RoutingTrace, token: int, top: float) -> Picture:
     )
 
 
-def token_labels(trace: RoutingTrace, cut: int = LABEL) -> list[str]:
+@once
+def token_labels(trace: RoutingTrace) -> list[str]:
     """One short label per token; byte pieces of one character say which piece they are."""
     units = text_units(trace.tokens)
-    owner = unit_of_token(units, len(trace.tokens))
-    labels = []
-    for t, unit in enumerate(units[i] for i in owner):
-        text = visible(unit.text)
-        text = text if len(text) <= cut else text[: cut - 1] + "…"
-        labels.append(text if unit.count < 2 else f"{text} {t - unit.first + 1}/{unit.count}")
-    return labels
+    return [_label(units[i], t, LABEL) for t, i in enumerate(_owners(trace))]
+
+
+def token_name(trace: RoutingTrace, token: int) -> str:
+    """A longer label of one token, for a heading."""
+    return _label(text_units(trace.tokens)[_owners(trace)[token]], token, NAME)
+
+
+@once
+def _owners(trace: RoutingTrace) -> list[int]:
+    return unit_of_token(text_units(trace.tokens), len(trace.tokens)).tolist()
+
+
+def _label(unit: Unit, token: int, cut: int) -> str:
+    text = visible(unit.text)
+    text = text if len(text) <= cut else text[: cut - 1] + "…"
+    return text if unit.count < 2 else f"{text} {token - unit.first + 1}/{unit.count}"
 
 
 def _cells(

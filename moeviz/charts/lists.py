@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from moeviz.charts.heat import token_labels
+from moeviz.charts.heat import token_labels, token_name
 from moeviz.charts.picture import Picture
 from moeviz.charts.words import model_name, percent, plural, range_words, visible
 from moeviz.metrics.expert import ExpertTokens
@@ -21,7 +21,7 @@ def similar_list(trace: RoutingTrace, token: int, found: SimilarTokens) -> Pictu
     low, high = found.closest
     meta = {
         "title": "Routed most alike",
-        "chip": token_labels(trace, cut=48)[token],
+        "chip": token_name(trace, token),
         "facts": [
             ["An average token of this text shares", percent(found.average)],
             ["A random one", percent(found.chance)],

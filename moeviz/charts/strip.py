@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moeviz.charts import palette
+from moeviz.charts.once import once
 from moeviz.charts.picture import Picture
 from moeviz.charts.units import text_units
 from moeviz.charts.words import model_name, percent, plural
@@ -218,15 +219,21 @@ def _margin(trace: RoutingTrace, row: int) -> Shading:
     values = choice_margin(trace, row)
     if not np.isfinite(values).any():
         raise TraceError("This layer chooses every expert, so there is no runner-up to compare.")
-    rows = range(trace.shape[0])
-    every = [
-        choice_margin(trace, r) for r in rows if trace.scores is not None or has_logits(trace, r)
-    ]
-    high = float(np.nanquantile(np.concatenate(every), 0.98)) or 1.0
+    high = _highest_margin(trace)
     last = int(layer_sizes(trace)[1][row])
     name = f"Lead of choice {last} over the best expert left out"
     read = "Fainter colour: a closer call; a small change would have sent the token elsewhere."
     return Shading(values, 0.0, high, name, ("0", f"{high:.1f} logits"), read)
+
+
+@once
+def _highest_margin(trace: RoutingTrace) -> float:
+    """Where the scale of margins ends for every layer: 98 % are below."""
+    rows = range(trace.shape[0])
+    every = [
+        choice_margin(trace, r) for r in rows if trace.scores is not None or has_logits(trace, r)
+    ]
+    return float(np.nanquantile(np.concatenate(every), 0.98)) or 1.0
 
 
 def _loss(trace: RoutingTrace, row: int) -> Shading:

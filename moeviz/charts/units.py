@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moeviz.charts.once import once
 from moeviz.trace import Tokens
 
 
@@ -23,6 +24,7 @@ class Unit:
     special: bool = False
 
 
+@once
 def text_units(tokens: Tokens) -> tuple[Unit, ...]:
     """The units of the text in reading order; together they cover it up to the last token.
 

@@ -44,7 +44,9 @@ def routes(trace: RoutingTrace, selection: np.ndarray | None = None, most: int =
 def _links(here: np.ndarray, there: np.ndarray, row: int, most: int) -> np.ndarray:
     """[n, 4] row, source, target, tokens."""
     both = (here != EMPTY) & (there != EMPTY)
-    pairs, counts = np.unique(np.stack([here[both], there[both]], 1), axis=0, return_counts=True)
+    size = int(max(here.max(initial=0), there.max(initial=0))) + 1
+    pairs, counts = np.unique(here[both] * size + there[both], return_counts=True)
+    pairs = np.stack(np.divmod(pairs, size), axis=1)
     order = np.argsort(-counts, kind="stable")
     kept, rest = order[:most], order[most:]
     links = np.column_stack([np.full(len(kept), row), pairs[kept], counts[kept]])

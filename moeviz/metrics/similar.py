@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 
 from moeviz.metrics.load import layer_sizes
-from moeviz.trace import EMPTY, RoutingTrace
+from moeviz.trace import RoutingTrace
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,14 @@ class SimilarTokens:
 
 def similar_tokens(trace: RoutingTrace, token: int, most: int = 10) -> SimilarTokens:
     """The `most` tokens that share most of token's chosen experts; equal ones in text order."""
-    mine = trace.experts[:, token]
-    filled = mine != EMPTY
-    meet = (trace.experts[..., :, None] == mine[:, None, None, :]).any(axis=2)  # [L, T, K]
-    overlap = (meet & filled[:, None]).sum(axis=(0, 2)) / max(1, filled.sum())
+    layers, tokens, experts, _ = trace.shape
+    mine = np.zeros((layers, experts + 1), bool)  # the last column stands for empty slots
+    np.put_along_axis(mine, trace.experts[:, token].astype(np.int64) % (experts + 1), True, axis=1)
+    mine[:, experts] = False
+    shared = np.zeros(tokens, np.int64)
+    for row in range(layers):
+        shared += mine[row, trace.experts[row]].sum(axis=-1)
+    overlap = shared / max(1, shared[token])
     others = np.delete(np.arange(len(overlap)), token)
     order = others[np.argsort(-overlap[others], kind="stable")][:most]
     sizes, chosen = layer_sizes(trace)

@@ -22,7 +22,7 @@ from moeviz.ui.figure import figure
 from moeviz.ui.lent import lent
 from moeviz.ui.links import set_view
 from moeviz.ui.markdown import plain
-from moeviz.ui.measures import layer_chance, load_of, top_of
+from moeviz.ui.measures import layer_chance, load_of, same_chance, top_of
 from moeviz.ui.view import View, layer_labels, text_for_link
 
 MOST_BUTTONS = 24
@@ -120,8 +120,8 @@ def _token_grid(trace: RoutingTrace, view: View) -> None:
     if view.columns == "layers":
         expert = closer.expert_shown(trace, view)
         _grid(
-            "tokens", trace, (expert, view.row, view.cells, view.columns),
-            lambda: expert_grid(trace, expert, view.cells, load, chance, top),
+            "tokens", trace, (expert, view.cells, view.columns),
+            lambda: expert_grid(trace, expert, view.cells, load, same_chance(trace), top),
         )  # fmt: skip
     else:
         _grid(

@@ -45,6 +45,13 @@ def layer_chance(trace: RoutingTrace, row: int, scope: Scope = None) -> LoadChan
     return _load_chance(filled_tokens(load_of(trace, scope), chosen, row), experts, chosen)
 
 
+def same_chance(trace: RoutingTrace) -> LoadChance | None:
+    """The `layer_chance` of every layer; None where layers differ in their sizes or drops."""
+    load = load_of(trace)
+    alike = [len(set(x.tolist())) == 1 for x in (*layer_sizes(trace), load.assignments)]
+    return layer_chance(trace, 0) if all(alike) else None
+
+
 def layer_facts(trace: RoutingTrace, scope: Scope = None) -> LayerFacts:
     """Balance, doubt and repetition of every layer, over the selected tokens."""
     return _layer_facts(trace.key, scope, trace)

@@ -87,6 +87,12 @@ def test_one_expert_through_all_layers_needs_logits_for_its_probability():
     )
 
 
+def test_the_load_of_unlike_layers_is_not_drawn_above_one_expert(tiny_trace):
+    picture = expert_grid(tiny_trace, 1, "gate", expert_load(tiny_trace), None, top=1.0)
+    assert "bars" not in picture.meta
+    assert "bars" not in picture.arrays
+
+
 def test_layers_without_the_expert_are_blank():
     router = RouterSpec(experts=4, chosen=1, experts_per_layer=(4, 2), chosen_per_layer=(1, 1))
     logits = np.zeros((2, 4, 4), np.float32)
