@@ -65,7 +65,7 @@ def expert_list(
         "facts": [
             ["Tokens", f"{len(tokens):,} of {last - first + 1:,}"],
             ["Its first choice", f"{int((found.slot == 0).sum()):,}"],
-            ["Share of the layer's assignments", f"{percent(share)} (chance {band})"],
+            ["Share of assignments", f"{percent(share)} (chance {band})"],
             *([["Mean gate", f"{found.gate.mean():.3f}"]] if len(tokens) else []),
         ],
         "pick": "token",

@@ -45,7 +45,7 @@ def test_an_experts_tokens_are_all_there(tiny_trace):
     facts = dict(picture.meta["facts"])
     assert facts["Tokens"] == "4 of 4"
     assert facts["Its first choice"] == "3"
-    assert facts["Share of the layer's assignments"].startswith("50 % (chance ")
+    assert facts["Share of assignments"].startswith("50 % (chance ")
     assert facts["Mean gate"] == "0.675"
 
 
