@@ -19,6 +19,7 @@ st.navigation(
         st.Page("pages/workshop.py", title="Workshop", url_path="workshop"),
         st.Page("pages/models.py", title="Models", url_path="models"),
         st.Page("pages/lab.py", title="Lab", url_path="lab"),
+        st.Page("pages/contrast.py", title="Contrast", url_path="contrast"),
     ],
     position="top",
 ).run()

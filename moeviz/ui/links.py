@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from moeviz.trace import RoutingTrace
-from moeviz.ui import against, draft, lab_setting, session, setting
+from moeviz.ui import against, draft, lab_setting, pairs, session, setting
 from moeviz.ui.lent import lent
 from moeviz.ui.markdown import plain
 from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
@@ -18,7 +18,7 @@ from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, 
 PARAMETERS = ("model", "text", "long", "trace", "layer", "expert", "token", "until", "colour",
               "cells", "columns", "look", "measure", "step",
               *setting.PARAMETERS, *lab_setting.PARAMETERS, *against.PARAMETERS,
-              *draft.PARAMETERS)  # fmt: skip
+              *draft.PARAMETERS, *pairs.PARAMETERS)  # fmt: skip
 
 
 def open_link() -> None:

@@ -1,0 +1,83 @@
+"""Two sets of texts against each other, expert by expert, as a picture and as sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from moeviz.charts import palette
+from moeviz.charts.picture import Picture, quantised
+from moeviz.charts.words import model_name, percent
+from moeviz.metrics.contrast import LEVEL, Contrast
+from moeviz.trace import EMPTY, RoutingTrace
+
+
+def contrast_grid(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> Picture:
+    """Layers x experts: how much larger a share of A's tokens than of B's each expert takes.
+
+    trace: any of the texts, for the model's layers. names: of A and of B.
+    """
+    most = max(float(np.nanmax(np.abs(found.difference))), 0.01)
+    scale = palette.diverging()
+    meta = {
+        "key": trace.key,
+        "model": model_name(trace.source.model),
+        "title": f"{names[0]} against {names[1]}",
+        "rows": {"kind": "layer", "name": "Layer", "labels": [str(x) for x in trace.layers]},
+        "fixed": {},
+        "cell": {"name": "Difference", "low": -most, "high": most, "unit": "%"},
+        "ends": [f"{percent(most)} more in {names[1]}", "0", f"in {names[0]}"],
+        "marks": "beyond chance",
+        "read": (
+            f"Each cell is one expert of one layer. Orange: it reads a larger share of the tokens "
+            f"of {names[0]}; blue: of {names[1]}. Dots: differences beyond chance. Click a cell "
+            f"to see the expert."
+        ),
+        "columns": trace.shape[2],
+        "chosen": 0,
+        "light": scale.light,
+        "dark": scale.dark,
+    }
+    marked = _marked(found)
+    meta["own"] = marked.shape[1]
+    return Picture(meta, {"values": quantised(found.difference, -most, most), "own": marked})
+
+
+def contrast_sentence(found: Contrast, names: tuple[str, str], labels: list[str]) -> str:
+    """The expert that differs most, and how many do beyond chance."""
+    row, expert = found.ranked()[0]
+    count = int(found.beyond.sum())
+    who = f"{count:,} experts differ" if count > 1 else "It alone differs" if count else (
+        "No expert differs"
+    )  # fmt: skip
+    return (
+        f"Expert {expert} of layer {labels[row]} tells them apart best: it reads "
+        f"{percent(float(found.share_a[row, expert]))} of the tokens of {names[0]} and "
+        f"{percent(float(found.share_b[row, expert]))} of those of {names[1]}. {who} by more "
+        f"than chance."
+    )
+
+
+def chance_note(found: Contrast) -> str:
+    """How chance was reckoned, and whether so few texts can show anything."""
+    deals = f"all {found.deals:,} ways" if found.every else f"{found.deals:,} random ways"
+    note = (
+        f"Chance: {deals} to deal the {sum(found.texts)} texts to two such sets. In "
+        f"{percent(1 - LEVEL)} of them no expert of any layer differs by more than "
+        f"{percent(found.reach)}."
+    )
+    if found.least > LEVEL:
+        note += (
+            f" So few texts cannot rule chance out: even the clearest difference happens in "
+            f"{percent(found.least)} of the deals. Give at least 4 texts a set."
+        )
+    return note
+
+
+def _marked(found: Contrast) -> np.ndarray:
+    """[L, M] int16 ids of the experts beyond chance, -1 in empty places."""
+    width = max(1, int(found.beyond.sum(axis=1).max()))
+    ids = np.full((len(found.beyond), width), EMPTY, np.int16)
+    for row, beyond in enumerate(found.beyond):
+        own = np.flatnonzero(beyond)
+        ids[row, : len(own)] = own
+    return ids
