@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
 from moeviz.rules.capacity import RuleError
 from moeviz.trace import EMPTY, RouterSpec
+
+MISFIT = 0.05
+"""Most that a gate may differ from its recipe: bfloat16 gates are off by a percent or two."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,24 @@ class Weighing:
         """As the model of this router does it; softmax where its scoring is another."""
         scoring = "sigmoid" if router.scoring == "sigmoid" else "softmax"
         return cls(scoring, router.renormalised, router.scale)
+
+    @classmethod
+    def seen_in(cls, logits: np.ndarray, ids: np.ndarray, gates: np.ndarray) -> Weighing | None:
+        """The recipe by which gates [T, K] follow from the logits of the chosen ids; None for one
+        that is not known here."""
+        filled = (ids != EMPTY) & (gates > 0)
+        if not filled.any():
+            return cls()
+        found = []
+        for scoring, renormalised in product(("softmax", "sigmoid"), (True, False)):
+            plain = cls(scoring, renormalised).gates(logits, ids)
+            ratio = gates[filled] / np.maximum(plain[filled], np.finfo(np.float32).tiny)
+            scale = float(np.median(ratio))
+            off = float(np.abs(ratio / scale - 1).max())
+            odd = 0.001 * (abs(scale - 1) > 0.05)  # of two that fit, the one that needs no scale
+            found.append((off + odd, cls(scoring, renormalised, scale)))
+        off, best = min(found, key=lambda pair: pair[0])
+        return best if off <= MISFIT else None
 
     def scores(self, logits: np.ndarray) -> np.ndarray:
         """[T, E] float64 scores of logits [T, E], before any renormalisation."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from moeviz.rules.capacity import CONVENTIONS, PRIORITIES, CapacityRule, RuleError
 from moeviz.rules.interventions import (
+    Assign,
     ChangeK,
     Force,
     MaskGroups,
@@ -20,6 +21,7 @@ from moeviz.rules.interventions import (
     Swap,
     Temperature,
 )
+from moeviz.rules.routing import rule_from_words
 
 MOST_NUMBERS = 100_000
 """Most numbers that a text may list: it comes from links."""
@@ -169,6 +171,11 @@ READERS: dict[str, tuple[str, Callable[[dict], Part | CapacityRule], str]] = {
         r"random(?: seed (?P<seed>[0-9]{1,9}))?",
         lambda found: RandomExperts(int(found["seed"] or 0), **scope(found)),
         "random seed 0 @2",
+    ),
+    "assign": (
+        r"assign (?P<words>[a-z-]+(?: [a-z]+=[0-9.e+-]+)*)",
+        lambda found: Assign(rule_from_words(found["words"]), **scope(found)),
+        "assign expert-choice factor=1.25",
     ),
     "capacity": (
         rf"capacity (?P<convention>{'|'.join(CONVENTIONS)}) (?P<amount>{_NUMBER})"

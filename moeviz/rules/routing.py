@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from moeviz.rules import algorithms, balancing
 from moeviz.rules.assignment import Assignment, Weighing
 from moeviz.rules.capacity import RuleError
+
+if TYPE_CHECKING:
+    from moeviz.rules.interventions import LayerRun
 
 ALGORITHMS: dict[str, tuple[str, ...]] = {
     "token-choice": ("chosen",),
@@ -89,6 +93,30 @@ class RoutingRule:
         if self.name == "group-limited":
             settings["groups_chosen"] = settings.pop("kept")
         return _APPLY[self.name](logits, **settings, **weigh)
+
+    def assign(self, run: LayerRun) -> tuple[np.ndarray, np.ndarray]:
+        """(ids [T, M], gates [T, M]) in the place of a running model's own choice.
+
+        This makes the rule an `Algorithm` of moeviz.rules.interventions: Assign(rule) enforces it.
+        Weights follow the recipe seen in the model's own. Raises RuleError where the layer does not
+        suit the algorithm.
+        """
+        if self.name == "soft":
+            raise RuleError(
+                "Soft MoE mixes tokens before the experts read them, which no choice of experts "
+                "can do, so it cannot be enforced."
+            )
+        if run.logits is None or len(run.token_ids) != len(run.ids):
+            raise RuleError(f"Layer {run.layer} shows no logits of the text's tokens to choose by.")
+        weighing = Weighing.seen_in(run.logits, run.ids, run.gates)
+        if weighing is None:
+            raise RuleError(
+                f"Layer {run.layer} weighs its experts in a way that does not follow from its "
+                "logits alone, so other experts could not be weighed alike."
+            )
+        number = int("".join(c for c in run.layer if c.isdigit()))
+        made = self.applied(run.logits[:, : run.experts], run.token_ids, weighing, number)
+        return made.ids.copy(), made.gates.copy()
 
 
 _APPLY = {
