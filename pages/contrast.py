@@ -3,7 +3,7 @@
 import streamlit as st
 
 from moeviz.trace import RoutingTrace
-from moeviz.ui import ask, contrast, links, session
+from moeviz.ui import ask, contrast, links, session, steer
 from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
 
@@ -27,6 +27,8 @@ def look(trace: RoutingTrace) -> None:
     if found is not None:
         contrast.finding(trace, found, sets.names)
         contrast.figures(trace, view, found, sets)
+        contrast.selected(trace, view, found, sets.names)
+        steer.steer(trace, found, sets)
     wire(view, st.session_state.get("step", 0), session.visit())
     links.write_link(trace, view, contrast.to_link(sets))
 

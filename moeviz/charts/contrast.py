@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from moeviz.charts import palette
@@ -25,7 +27,7 @@ def contrast_grid(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) 
         "rows": {"kind": "layer", "name": "Layer", "labels": [str(x) for x in trace.layers]},
         "fixed": {},
         "cell": {"name": "Difference", "low": -most, "high": most, "unit": "%"},
-        "ends": [f"{percent(most)} more in {names[1]}", "0", f"in {names[0]}"],
+        "ends": [f"{percent(most)} more in {names[1]}", "0", f"{percent(most)} in {names[0]}"],
         "marks": "beyond chance",
         "read": (
             f"Each cell is one expert of one layer. Orange: it reads a larger share of the tokens "
@@ -45,16 +47,63 @@ def contrast_grid(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) 
 def contrast_sentence(found: Contrast, names: tuple[str, str], labels: list[str]) -> str:
     """The expert that differs most, and how many do beyond chance."""
     row, expert = found.ranked()[0]
-    count = int(found.beyond.sum())
-    who = f"{count:,} experts differ" if count > 1 else "It alone differs" if count else (
-        "No expert differs"
-    )  # fmt: skip
-    return (
-        f"Expert {expert} of layer {labels[row]} tells them apart best: it reads "
-        f"{percent(float(found.share_a[row, expert]))} of the tokens of {names[0]} and "
-        f"{percent(float(found.share_b[row, expert]))} of those of {names[1]}. {who} by more "
-        f"than chance."
+    reads = (
+        f"reads {percent(float(found.share_a[row, expert]))} of the tokens in {names[0]} and "
+        f"{percent(float(found.share_b[row, expert]))} in {names[1]}"
     )
+    count = int(found.beyond.sum())
+    if not count:
+        return (
+            f"No expert differs by more than chance. The largest difference: expert {expert} of "
+            f"layer {labels[row]} {reads}."
+        )
+    many = f"{count:,} experts differ" if count > 1 else "It alone differs"
+    return (
+        f"Expert {expert} of layer {labels[row]} tells them apart best: it {reads}. "
+        f"{many} by more than chance."
+    )
+
+
+def expert_sentence(
+    found: Contrast, row: int, expert: int, names: tuple[str, str], label: str
+) -> str:
+    """One expert's difference, beside what chance would do to it alone."""
+    return (
+        f"Expert {expert} of layer {label} reads "
+        f"{percent(float(found.share_a[row, expert]))} of the tokens in {names[0]} and "
+        f"{percent(float(found.share_b[row, expert]))} in {names[1]}: a difference of "
+        f"{_signed(found.difference[row, expert])}. In 95 % of the shuffles its own lies between "
+        f"{_signed(found.low[row, expert])} and {_signed(found.high[row, expert])}."
+    )
+
+
+def cost_sentence(
+    towards: str, names: tuple[str, str], costs: Sequence[tuple[float, float, float]]
+) -> str:
+    """What steering did to the next-token loss of both sets. costs: (mean, low, high) nats."""
+    each = [
+        f"{'rises' if mean >= 0 else 'falls'} by {abs(mean):.3f} nats in {name} "
+        f"(95 %: {low:+.3f} to {high:+.3f})"
+        for name, (mean, low, high) in zip(names, costs, strict=True)
+    ]
+    return f"Steered towards {towards}, the loss of a token {each[0]} and {each[1]}."
+
+
+def control_sentence(names: tuple[str, str], means: Sequence[Sequence[float]]) -> str:
+    """The same steering with experts drawn at random; means: [R, 2] nats of each draw."""
+    each = [
+        f"{min(some):+.3f} to {max(some):+.3f} in {name}"
+        for name, some in zip(names, zip(*means, strict=True), strict=True)
+    ]
+    return (
+        f"As many experts of the same layers drawn at random, {len(means)} times: "
+        f"{each[0]}, {each[1]}. The texts that found the experts are measured here, so new texts "
+        "may show less."
+    )
+
+
+def _signed(share: float) -> str:
+    return f"{'−' if share < 0 else '+'}{percent(abs(float(share)))}"
 
 
 def chance_note(found: Contrast) -> str:

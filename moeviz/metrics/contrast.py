@@ -9,7 +9,9 @@ from itertools import combinations
 
 import numpy as np
 
+from moeviz.metrics.compare import RESAMPLES
 from moeviz.metrics.load import layer_sizes
+from moeviz.rules.interventions import Rule, Steer
 from moeviz.trace import EMPTY, RoutingTrace, TraceError
 
 SHUFFLES = 2000
@@ -94,6 +96,52 @@ def contrast(
         texts=(len(first), len(second)),
         tokens=(int(tokens[inside].sum()), int(tokens[~inside].sum())),
     )
+
+
+def steering(found: Contrast, layers: Sequence[str], towards_a: bool, count: int) -> Rule:
+    """The `count` experts that differ most, pushed so that the model leans towards A (or B).
+
+    layers: [L] their names. Experts of the wanted set go up, those of the other down, as in
+    SteerMoE (arXiv:2509.09660) §3.
+    """
+    pushed: dict[int, tuple[list[int], list[int]]] = {}
+    for row, expert in found.ranked()[:count]:
+        up = (found.difference[row, expert] > 0) == towards_a
+        pushed.setdefault(row, ([], []))[not up].append(expert)
+    return Rule(tuple(Steer(*pushed[row], layers=layers[row]) for row in sorted(pushed)))
+
+
+def random_steering(rule: Rule, experts: Sequence[int], seed: int) -> Rule:
+    """The control for `steering`: as many other experts of the same layers, pushed the same ways.
+
+    experts: how many each layer of the rule has, in the order of its parts.
+    """
+    rng = np.random.default_rng(seed)
+    parts = []
+    for part, size in zip(rule.parts, experts, strict=True):
+        named = (*part.up, *part.down)
+        others = [e for e in range(size) if e not in named]
+        free = others if len(others) >= len(named) else range(size)
+        drawn = rng.permutation(free)[: len(named)].tolist()
+        ups = len(part.up)
+        parts.append(Steer(drawn[:ups], drawn[ups:], layers=part.layers))
+    return Rule(tuple(parts))
+
+
+def steering_cost(
+    plain: Sequence[RoutingTrace], steered: Sequence[RoutingTrace], seed: int = 0
+) -> tuple[float, float, float]:
+    """(mean, low, high) change of the next-token loss in nats over all tokens of the texts, and its
+    95 % bootstrap interval, whole texts being drawn anew; nan for a model without a loss."""
+    if any(trace.loss is None for trace in (*plain, *steered)):
+        return (math.nan,) * 3
+    changes = [b.loss - a.loss for a, b in zip(plain, steered, strict=True)]
+    sums = np.array([np.nansum(change) for change in changes])
+    sizes = np.array([np.isfinite(change).sum() for change in changes])
+    drawn = np.random.default_rng(seed).integers(0, len(sums), (RESAMPLES, len(sums)))
+    means = sums[drawn].sum(axis=1) / np.maximum(sizes[drawn].sum(axis=1), 1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(sums.sum() / max(1, sizes.sum())), float(low), float(high)
 
 
 def _plain(trace: RoutingTrace) -> np.ndarray:

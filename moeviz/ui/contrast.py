@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from moeviz.charts import contrast as pictures
 from moeviz.metrics.contrast import Contrast, contrast
+from moeviz.rules.interventions import Rule
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.ask import get_ready
@@ -131,6 +133,18 @@ def found_contrast(trace: RoutingTrace, sets: Sets) -> Contrast | None:
 
 @st.cache_resource(max_entries=8, scope="session", show_spinner=False)
 def _contrast(model: str, stack: str, sets: Sets) -> Contrast:
+    return contrast(*set_traces(model, stack, sets, None))
+
+
+def set_traces(
+    model: str, stack: str, sets: Sets, rule: Rule | None
+) -> tuple[list[RoutingTrace], list[RoutingTrace]]:
+    """Every text of both sets read by the model, under a rule or without; once in a session."""
+    return _set_traces(model, stack, sets, str(rule), rule)
+
+
+@st.cache_resource(max_entries=16, scope="session", show_spinner=False)
+def _set_traces(model: str, stack: str, sets: Sets, rule_in_short: str, _rule: Rule | None):
     from moeviz.models import trace_text  # late: torch takes seconds
 
     both = [texts_of(texts) for texts in (sets.texts_a, sets.texts_b)]
@@ -139,11 +153,11 @@ def _contrast(model: str, stack: str, sets: Sets) -> Contrast:
         raise MoevizError(f"A set can have {MOST_TEXTS} texts, one a line; this one has {most:,}.")
     for text in (text for texts in both for text in texts):
         session.check_text(text)
-    loaded = session.loaded(model)
-    return contrast(
-        *([trace_text(loaded, text, logits=False, truncate=True, stack=stack) for text in texts]
-          for texts in both)
-    )  # fmt: skip
+    options = {"rule": _rule, "logits": False, "truncate": True, "stack": stack}
+    first, second = (
+        [trace_text(session.loaded(model), text, **options) for text in texts] for texts in both
+    )
+    return first, second
 
 
 def finding(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> None:
@@ -169,13 +183,11 @@ def _ranking(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> No
     labels = layer_labels(trace)
     lines = [
         {
-            "Layer": labels[row],
-            "Expert": expert,
+            "Expert": f"{expert} of layer {labels[row]}",
             names[0]: 100 * found.share_a[row, expert],
             names[1]: 100 * found.share_b[row, expert],
             "Difference": 100 * found.difference[row, expert],
-            "Beyond chance": "yes" if found.beyond[row, expert] else "no",
-            "p": found.p[row, expert],
+            "Chance": found.p[row, expert],
         }
         for row, expert in found.ranked()[:RANKED]
     ]
@@ -184,15 +196,20 @@ def _ranking(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> No
     st.dataframe(
         pd.DataFrame(lines), hide_index=True, height="content", width="stretch",
         column_config={
-            "Layer": column.TextColumn(width=50),
-            "Expert": column.NumberColumn(width=50),
+            "Expert": column.TextColumn(width=90),
             names[0]: column.ProgressColumn(**bar, help="Share of the tokens that choose it"),
             names[1]: column.ProgressColumn(**bar, help="Share of the tokens that choose it"),
             "Difference": column.NumberColumn(format="%+.0f %%", width="small"),
-            "Beyond chance": column.TextColumn(width="small"),
-            "p": column.NumberColumn(
+            "Chance": column.NumberColumn(
                 format="%.3f", width="small",
-                help="Share of deals in which some expert of some layer differs at least as much",
+                help="Share of shuffles in which any expert of any layer differs at least as much",
             ),
         },
     )  # fmt: skip
+
+
+def selected(trace: RoutingTrace, view: View, found: Contrast, names: tuple[str, str]) -> None:
+    """The expert that was clicked, in a sentence."""
+    if view.expert is not None and np.isfinite(found.difference[view.row, view.expert]):
+        label = layer_labels(trace)[view.row]
+        st.markdown(plain(pictures.expert_sentence(found, view.row, view.expert, names, label)))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from handmade import make_trace
 
-from moeviz.metrics.contrast import contrast
+from moeviz.metrics.contrast import contrast, random_steering, steering, steering_cost
+from moeviz.rules.interventions import Rule, Steer
 from moeviz.trace import Provenance, RouterSpec, RoutingTrace, Tokens, TraceError
 
 
@@ -126,3 +127,33 @@ def test_sets_that_cannot_be_compared_are_one_sentence(first, second, sentence):
     with pytest.raises(TraceError) as error:
         contrast(first, second)
     assert str(error.value) == sentence
+
+
+def test_steering_pushes_experts_towards_a_set():
+    found = contrast([text(0, 0), text(0, 1, 0)], [text(2, 1), text(1, 1)])
+    assert str(steering(found, ["4"], True, 2)) == "steer 4:+0,-1"
+    assert str(steering(found, ["4"], False, 2)) == "steer 4:+1,-0"
+
+
+def test_the_control_pushes_as_many_others():
+    rule = Rule((Steer([3], [5], layers="0"), Steer([1], layers="2")))
+    for seed in range(20):
+        first, second = random_steering(rule, [8, 2], seed).parts
+        assert (len(first.up), len(first.down), first.layers) == (1, 1, ("0",))
+        assert not {3, 5} & {*first.up, *first.down}
+        assert second.up == (0,)  # of two experts, the other one
+
+
+def test_the_cost_is_a_mean_over_tokens_with_texts_drawn_anew():
+    plain = [with_loss([1.0, 2.0]), with_loss([1.0])]
+    steered = [with_loss([1.5, 2.5]), with_loss([2.0])]
+    mean, low, high = steering_cost(plain, steered)
+    assert mean == pytest.approx((0.5 + 0.5 + 1.0) / 3)
+    assert (low, high) == (0.5, 1.0)  # the first text drawn twice, or the second
+    assert np.isnan(steering_cost([text(0)], [text(0)])).all()
+
+
+def with_loss(loss: list[float]) -> RoutingTrace:
+    """A text with this next-token loss; its last token has none."""
+    count = len(loss) + 1
+    return make_trace([[[0]] * count], text="abc"[:count], loss=np.array([*loss, np.nan]))
