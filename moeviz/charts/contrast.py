@@ -10,7 +10,7 @@ from moeviz.charts import palette
 from moeviz.charts.picture import Picture, quantised
 from moeviz.charts.words import model_name, percent
 from moeviz.metrics.contrast import LEVEL, Contrast
-from moeviz.trace import EMPTY, RoutingTrace
+from moeviz.trace import RoutingTrace, layer_names
 
 
 def contrast_grid(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> Picture:
@@ -24,24 +24,27 @@ def contrast_grid(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) 
         "key": trace.key,
         "model": model_name(trace.source.model),
         "title": f"{names[0]} against {names[1]}",
-        "rows": {"kind": "layer", "name": "Layer", "labels": [str(x) for x in trace.layers]},
+        "rows": {"kind": "layer", "name": "Layer", "labels": layer_names(trace.layers)},
         "fixed": {},
-        "cell": {"name": "Difference", "low": -most, "high": most, "unit": "%"},
-        "ends": [f"{percent(most)} more in {names[1]}", "0", f"{percent(most)} in {names[0]}"],
-        "marks": "beyond chance",
+        "cell": {"name": "Difference", "low": -most, "high": most, "unit": "points"},
+        "ends": [f"{100 * most:.0f} points more in {names[1]}", "0", f"in {names[0]}"],
         "read": (
             f"Each cell is one expert of one layer. Orange: it reads a larger share of the tokens "
-            f"of {names[0]}; blue: of {names[1]}. Dots: differences beyond chance. Click a cell "
-            f"to see the expert."
+            f"of {names[0]}; blue: of {names[1]}. Small cells differ by no more than chance. "
+            f"Click a cell to read of the expert."
         ),
         "columns": trace.shape[2],
         "chosen": 0,
         "light": scale.light,
         "dark": scale.dark,
     }
-    marked = _marked(found)
-    meta["own"] = marked.shape[1]
-    return Picture(meta, {"values": quantised(found.difference, -most, most), "own": marked})
+    arrays = {
+        "values": quantised(found.difference, -most, most),
+        "inside": (np.isfinite(found.difference) & ~found.beyond).astype(np.uint8),
+        "low": found.low.astype(np.float32),
+        "high": found.high.astype(np.float32),
+    }
+    return Picture(meta, arrays)
 
 
 def contrast_sentence(found: Contrast, names: tuple[str, str], labels: list[str]) -> str:
@@ -72,8 +75,8 @@ def expert_sentence(
         f"Expert {expert} of layer {label} reads "
         f"{percent(float(found.share_a[row, expert]))} of the tokens in {names[0]} and "
         f"{percent(float(found.share_b[row, expert]))} in {names[1]}: a difference of "
-        f"{_signed(found.difference[row, expert])}. In 95 % of the shuffles its own lies between "
-        f"{_signed(found.low[row, expert])} and {_signed(found.high[row, expert])}."
+        f"{_signed(found.difference[row, expert])} points, where 95 % of the shuffles give it "
+        f"{_signed(found.low[row, expert])} to {_signed(found.high[row, expert])}."
     )
 
 
@@ -103,7 +106,7 @@ def control_sentence(names: tuple[str, str], means: Sequence[Sequence[float]]) -
 
 
 def _signed(share: float) -> str:
-    return f"{'−' if share < 0 else '+'}{percent(abs(float(share)))}"
+    return f"{100 * float(share):+.0f}".replace("-", "−")
 
 
 def chance_note(found: Contrast) -> str:
@@ -120,13 +123,3 @@ def chance_note(found: Contrast) -> str:
             f"{percent(found.least)} of the deals. Give at least 4 texts a set."
         )
     return note
-
-
-def _marked(found: Contrast) -> np.ndarray:
-    """[L, M] int16 ids of the experts beyond chance, -1 in empty places."""
-    width = max(1, int(found.beyond.sum(axis=1).max()))
-    ids = np.full((len(found.beyond), width), EMPTY, np.int16)
-    for row, beyond in enumerate(found.beyond):
-        own = np.flatnonzero(beyond)
-        ids[row, : len(own)] = own
-    return ids

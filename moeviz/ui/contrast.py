@@ -199,7 +199,7 @@ def _ranking(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> No
             "Expert": column.TextColumn(width=90),
             names[0]: column.ProgressColumn(**bar, help="Share of the tokens that choose it"),
             names[1]: column.ProgressColumn(**bar, help="Share of the tokens that choose it"),
-            "Difference": column.NumberColumn(format="%+.0f %%", width="small"),
+            "Difference": column.NumberColumn(format="%+.0f points", width="small"),
             "Chance": column.NumberColumn(
                 format="%.3f", width="small",
                 help="Share of shuffles in which any expert of any layer differs at least as much",

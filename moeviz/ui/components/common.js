@@ -112,8 +112,7 @@ const gateText = (x) => (Math.abs(x) >= 10 ? x.toFixed(0) : Math.abs(x) >= 1 ? x
 function percentText(x) {
   if (!Number.isFinite(x)) return "–";
   const p = 100 * x;
-  const size = Math.abs(p);
-  return `${size >= 9.95 || p === 0 ? p.toFixed(0) : size >= 0.095 ? p.toFixed(1) : p.toFixed(2)} %`;
+  return `${p >= 9.95 || p === 0 ? p.toFixed(0) : p >= 0.095 ? p.toFixed(1) : p.toFixed(2)} %`;
 }
 
 // A tooltip that stays inside the window. lines: [[text, className], ...]; rows: [[cell, ...], ...].
