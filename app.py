@@ -15,6 +15,7 @@ st.navigation(
         st.Page("pages/generate.py", title="Generate", url_path="generate"),
         st.Page("pages/compare.py", title="Compare", url_path="compare"),
         st.Page("pages/capacity.py", title="Capacity", url_path="capacity"),
+        st.Page("pages/specialise.py", title="Specialise", url_path="specialise"),
         st.Page("pages/learn.py", title="Learn", url_path="learn"),
         st.Page("pages/workshop.py", title="Workshop", url_path="workshop"),
         st.Page("pages/models.py", title="Models", url_path="models"),

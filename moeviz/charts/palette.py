@@ -55,6 +55,27 @@ def experts() -> Scale:
     return Scale(tuple(light), tuple(dark))
 
 
+_CLASSES = (
+    (0, 1, 255), (2, 1, 105), (1, 0, 45), (2, 1, 255), (0, 1, 345), (1, 1, 300), (0, 0, 105),
+    (1, 0, 195),
+)  # fmt: skip
+"""Lightness step, chroma step and hue of each class of points, found like `_EXPERTS` among the
+candidates with a contrast of at least 3 on cards, which small marks need (WCAG 2.2, 1.4.11).
+"""
+
+
+@cache
+def classes() -> Scale:
+    """Eight strong colours for small marks; more classes than colours need shapes besides."""
+    light = [
+        _hex((0.40, 0.53, 0.66)[step], (0.09, 0.16)[chroma], hue) for step, chroma, hue in _CLASSES
+    ]
+    dark = [
+        _hex((0.60, 0.74, 0.88)[step], (0.09, 0.15)[chroma], hue) for step, chroma, hue in _CLASSES
+    ]
+    return Scale(tuple(light), tuple(dark))
+
+
 @cache
 def sequential() -> Scale:
     """From the page's own ground to a strong blue: more ink is more. For 0 to high."""

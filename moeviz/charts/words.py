@@ -41,6 +41,27 @@ def visible(text: str) -> str:
     return "".join(signs.get(c) or _picture(c) for c in text) or "∅"
 
 
+def spelt(piece: str) -> str:
+    """A vocabulary piece as text: byte-level BPE's stand-ins for bytes, or "▁" for a space, undone.
+
+    A piece that is part of a character keeps a replacement sign for it.
+    """
+    if piece and all(sign in _BYTES for sign in piece):
+        return bytes(_BYTES[sign] for sign in piece).decode("utf-8", "replace")
+    return piece.replace("▁", " ")
+
+
+def _byte_signs() -> dict[str, int]:
+    """The sign that byte-level BPE writes for each byte (Radford et al. 2019, GPT-2)."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    signs = {chr(byte): byte for byte in shown}
+    return signs | {chr(256 + place): byte for place, byte in enumerate(hidden)}
+
+
+_BYTES = _byte_signs()
+
+
 def load_sentence(load: Load, chance: LoadChance, row: int, layer: str, expert: int | None) -> str:
     """What one layer's load comes to: the picked or busiest expert, and chance beside it."""
     share = load.share[row]

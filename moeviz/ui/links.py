@@ -5,7 +5,7 @@ Every value that comes in is checked; a link never loads a model by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -58,13 +58,20 @@ def write_link(trace: RoutingTrace, view: View, rest: Mapping[str, str] | None =
     put_link({**to_link(view, trace), **_subject(), **(rest or {})})
 
 
-def put_link(link: dict[str, str]) -> None:
-    """Make these parameters the address; what others wrote there stays."""
-    st.session_state["link"] = link
+def put_link(link: Mapping[str, str], names: Sequence[str] = ()) -> None:
+    """Make `link` the address; parameters that are neither ours nor among `names` stay."""
+    st.session_state["link"] = {name: link[name] for name in PARAMETERS if name in link}
     there = st.query_params.to_dict()
-    others = {name: value for name, value in there.items() if name not in PARAMETERS}
+    ours = {*PARAMETERS, *names}
+    others = {name: value for name, value in there.items() if name not in ours}
     if there != {**others, **link}:
         st.query_params.from_dict({**others, **link})
+
+
+def model_link() -> dict[str, str]:
+    """The model asked for, as a link parameter; nothing for the one a visit starts with."""
+    model = session.asked()[0]
+    return {} if model == session.default_model() else {"model": model}
 
 
 def _subject() -> dict[str, str]:

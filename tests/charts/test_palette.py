@@ -63,6 +63,17 @@ def test_experts_are_told_apart(ground, sight, apart):
     assert min(gaps) >= apart
 
 
+@pytest.mark.parametrize(("ground", "card"), [("light", "#ffffff"), ("dark", "#181c22")])
+def test_classes_are_told_apart_and_stand_out_from_the_card(ground, card):
+    colours = getattr(palette.classes(), ground)
+    light, behind = luminance(colours), luminance([card])[0]
+    contrast = (np.maximum(light, behind) + 0.05) / (np.minimum(light, behind) + 0.05)
+    assert contrast.min() >= 3
+    for sight in SIGHT:
+        pairs = itertools.combinations(seen(colours, sight), 2)
+        assert min(np.linalg.norm(a - b) for a, b in pairs) >= 0.09
+
+
 @pytest.mark.parametrize("ground", ["light", "dark"])
 @pytest.mark.parametrize("sight", SIGHT)
 def test_the_sequential_scale_is_ordered_by_lightness_alone(ground, sight):

@@ -2,8 +2,9 @@
 
 Small components without a build step: `strip` (the text), `grid` (heat on a canvas), `plot` (bars
 and curves), `list` (ranked lines), `flow` (ribbons from layer to layer), `dial` (a slider that
-answers while it is dragged), `live` (a text while it is written) and `wire`, which tells the others
-what is selected, so that their bulk is never sent again for a click.
+answers while it is dragged), `live` (a text while it is written), `cloud` (points) with `tint`
+(how they are coloured) and `wire`, which tells the others what is selected, so that their bulk is
+never sent again for a click.
 Text from users reaches the page through `textContent` and canvas text only.
 """
 
@@ -33,6 +34,7 @@ _STRIP, _GRID, _WIRE = _component("strip"), _component("grid"), _component("wire
 _PLOT, _DIAL, _LIVE = _component("plot"), _component("dial"), _component("live")
 _LIST, _FLOW = _component("list"), _component("flow")
 _HANDOUT = _component("handout")
+_CLOUD, _TINT = _component("cloud"), _component("tint", styled=False)
 
 
 def token_strip(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
@@ -65,6 +67,16 @@ def live_text(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
     {row} and {step} for where they stand, {missing} when an earlier packet was lost.
     """
     _LIVE(data=picture, key=key, on_pick_change=on_pick)
+
+
+def cloud(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
+    """Draw points; a selection calls `on_pick`, and `picked` gives {ids, points}."""
+    _CLOUD(data=picture, key=key, on_pick_change=on_pick)
+
+
+def tint(picture: bytes, key: str) -> None:
+    """Tell the cloud named in the picture how to colour its points, see charts/cloud.py."""
+    _TINT(data=picture, key=key)
 
 
 def dial(facts: dict, key: str, on_turn: Callable[[], None]) -> None:
@@ -105,6 +117,7 @@ def picked(key: str) -> dict:
 
 
 __all__ = [
+    "cloud",
     "dial",
     "flow",
     "handout",
@@ -114,6 +127,7 @@ __all__ = [
     "picked",
     "plot",
     "ranked",
+    "tint",
     "token_strip",
     "turned",
     "wire",

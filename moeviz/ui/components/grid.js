@@ -153,7 +153,7 @@ function sharesTable(own, share = (v) => cellText(own.picture.meta, v)) {
 function layOut(own) {
   const { meta } = own.picture;
   const R = meta.rows.labels.length;
-  const tokens = meta.rows.kind === "token";
+  const tokens = meta.rows.kind === "token", named = meta.rows.kind !== "layer";
   const g = { rowHeight: tokens ? Math.max(1, Math.round(21 * own.zoom)) : 24, head: meta.bars ? 112 : 22, font: `${own.theme.font}` };
   const width = own.root.querySelector(".plot").clientWidth;
   if (!width) return;
@@ -161,8 +161,8 @@ function layOut(own) {
   g.height = Math.min(full, TALLEST);
   own.mini.style.display = full > g.height * 1.4 ? "block" : "none";
   const room = width - (own.mini.style.display === "block" ? 48 : 0);
-  g.gutter = gutterFor(own, tokens ? Math.min(130, room * 0.28) : 60);
-  g.cell = Math.max(tokens ? 5 : 3, Math.min(tokens ? 64 : 44, (room - g.gutter - 1) / meta.columns)) * Math.max(1, own.zoom);
+  g.gutter = gutterFor(own, named ? Math.min(130, room * 0.28) : 60);
+  g.cell = Math.max(tokens ? 5 : 3, Math.min(named ? 64 : 44, (room - g.gutter - 1) / meta.columns)) * Math.max(1, own.zoom);
   g.full = full;
   g.wide = g.gutter + g.cell * meta.columns + 1;
   g.width = Math.min(room, Math.max(g.wide, 60));
@@ -240,7 +240,7 @@ function placeOf(own, r, c) {
   const step = values[r * meta.columns + c];
   if (step === NONE) return -1;
   const linear = step / (NONE - 1);
-  const t = even ? 0.5 + Math.log2(Math.max(valueAt(own, r, c) / even[r], 1e-6)) / 4 : meta.cell.root ? Math.sqrt(linear) : linear;
+  const t = own.picture.lift ? Math.log2(Math.max(own.picture.lift[r * meta.columns + c], 1)) / 3 : even ? 0.5 + Math.log2(Math.max(valueAt(own, r, c) / even[r], 1e-6)) / 4 : meta.cell.root ? Math.sqrt(linear) : linear;
   return Math.round(Math.min(1, Math.max(0, t)) * (own.colours.length - 1));
 }
 
@@ -523,6 +523,8 @@ function select(own, pick) {
     const column = own.picture.meta.across ? pick.row : pick.expert;
     own.sel = { row: pick.token ?? -1, column: column ?? -1, range: rangeOf(pick) };
     if (own.sel.row !== before) reveal(own, own.sel.row);
+  } else if (rows.kind === "label") {
+    own.sel = { row: pick.label ?? -1, column: pick.expert ?? -1 };
   } else {
     const row = pick.row ?? -1;
     own.sel = { row, column: -1, cell: row >= 0 && pick.expert != null ? [row, pick.expert] : null };
@@ -585,6 +587,7 @@ function take(own, { row, column }, range = false) {
   if (other && column >= 0) [change.row, column] = [column, -1];
   if (row >= 0 && rows.kind === "token") change.token = row;
   if (row >= 0 && rows.kind === "layer") change.row = row;
+  if (row >= 0 && rows.kind === "label") change.label = row;
   if (column >= 0) change.expert = column;
   if (row < 0 && rows.kind === "layer") return;
   if (row < 0 && column >= 0 && bus.pick.expert === column) change.expert = null; // again: let go
@@ -607,7 +610,7 @@ function wordsFor(own, { row, column }) {
     return [[name, "title"], [`${percentText(bars[column])} of the layer's assignments`, ""], [`even ${percentText(even)}, chance ${percentText(low)} to ${percentText(high)}`, "soft"]];
   }
   const label = meta.rows.labels[row];
-  const title = meta.rows.kind === "token" ? label : `Layer ${label}`;
+  const title = meta.rows.kind === "layer" ? `Layer ${label}` : label;
   if (column < 0) return [[title, "title"], ...(meta.rows.kind === "token" ? [[`token ${row + 1}`, "soft"]] : [])];
   return [[title, "title"], [placeWords(meta, row, column), "soft"], [valueWords(own, row, column), ""], ...choiceWords(own, row, column)];
 }
@@ -622,6 +625,7 @@ function valueWords(own, row, column) {
   const v = valueAt(own, row, column);
   if (v === null) return "no such expert in this layer";
   const words = `${meta.cell.name}: ${cellText(meta, v)}`;
+  if (own.picture.lift) return `${words}, ${liftWords(own, row * meta.columns + column)}`;
   if (own.picture.low) return `${words}, chance ${chanceText(own.picture, row * meta.columns + column)}`;
   if (own.picture.part) return `${words}, ${partWords(own.picture, row * meta.columns + column)}`;
   return even ? `${words}, ${(v / even[row]).toFixed(2)} × even` : words;
@@ -630,6 +634,12 @@ function valueWords(own, row, column) {
 function cellText({ cell }, v) {
   if (cell.unit === "points") return `${v < 0 ? "−" : "+"}${Math.abs(100 * v).toFixed(1)} points`;
   return cell.unit === "%" ? percentText(v) : digits(v);
+}
+
+// Against the mean of all labels, and how far dealt labels reach.
+function liftWords({ picture }, i) {
+  const chance = Number.isFinite(picture.low[i]) ? `; chance ${chanceText(picture, i)}` : "";
+  return `${picture.lift[i].toFixed(2)} × the mean${chance}`;
 }
 
 function chanceText({ meta, low, high }, i) {

@@ -1,0 +1,146 @@
+"""The labelled texts on the Specialise page and what the model did with them.
+
+The atlas by the demo model is there at once. Any other pair is run in the background, with a bar
+and a way to stop. A visitor's own texts stay in that visitor's session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from moeviz.charts.words import model_name, plural
+from moeviz.corpora.atlas import load_atlas
+from moeviz.corpora.bundled import Bundled, bundled
+from moeviz.corpora.corpus import Corpus
+from moeviz.corpora.published import published_corpus
+from moeviz.corpora.routing import CorpusRouting
+from moeviz.trace import MoevizError
+from moeviz.ui import ask, session
+from moeviz.ui.jobs import Job
+from moeviz.ui.markdown import plain
+from moeviz.ui.shelf import shelf
+from moeviz.ui.upload import own_corpus
+
+GLANCE = 0.7
+"""Seconds between two looks at a run."""
+
+MOST_KEPT = 3
+"""Corpus runs kept in one session; of 20,000 passages and 1,024 experts each takes 250 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Routing to look at. texts: [P], or () where only counts are known. shipped: its layouts.
+
+    kind: "atlas", "olmoe", "mixtral" or "own". key: the same only for the same routing.
+    model: the name to load the model by, "" where it is not at hand.
+    """
+
+    kind: str
+    key: str
+    model: str
+    routing: CorpusRouting
+    texts: tuple[str, ...] = ()
+    shipped: Bundled | None = None
+
+    @property
+    def private(self) -> bool:
+        return self.kind == "own"
+
+
+def data_set(kind: str) -> DataSet | None:
+    """The data set `kind` by the model on screen, or None after saying what is still to do."""
+    if kind in ("olmoe", "mixtral"):
+        return DataSet(kind, f"published-{kind}", "", published_corpus(kind))
+    corpus = load_atlas() if kind == "atlas" else own_corpus()
+    if corpus is None:
+        return None
+    model = session.asked()[0]
+    found = _shipped() if kind == "atlas" and model == "demo" else None
+    if found:
+        return DataSet("atlas", f"demo-{corpus.key}", model, found.routing, corpus.texts, found)
+    return _routed(kind, corpus, model)
+
+
+@st.cache_resource(show_spinner=False)
+def _shipped() -> Bundled | None:
+    return bundled(load_atlas())
+
+
+def _routed(kind: str, corpus: Corpus, model: str) -> DataSet | None:
+    """The corpus by `model`: from this session's runs, or after the visitor asks for a run."""
+    runs: dict[tuple[str, str], CorpusRouting] = st.session_state.setdefault("corpus_runs", {})
+    key = (model, corpus.key)
+    if key in runs:
+        return DataSet(kind, f"{model}-{corpus.key}", model, runs[key], corpus.texts)
+    jobs: dict[tuple[str, str], Job] = st.session_state.setdefault("corpus_jobs", {})
+    if key in jobs:
+        _watch(jobs, key)
+        return None
+    if not _loaded(model):
+        return None
+    name, size = plain(model_name(model)), plural(len(corpus), "passage")
+    st.info(f"{name} has not read these texts yet. It reads {size} in the background; the page "
+            "stays usable, and you can stop it at any time.")  # fmt: skip
+    if st.button("Read them", type="primary", key="read_corpus"):
+        jobs[key] = Job(_run(corpus, model), _cancelled())
+        st.rerun()
+    return None
+
+
+def _loaded(model: str) -> bool:
+    """Loads the model if need be; False after a sentence when it cannot be had."""
+    slot = st.empty()
+    try:
+        ask.get_ready(slot)(model)
+        if model not in shelf():
+            with slot, st.spinner("Loading the model"):
+                session.loaded(model)
+            slot.empty()
+        return True
+    except MoevizError as error:
+        slot.error(plain(str(error)))
+        return False
+
+
+def _run(corpus: Corpus, model: str) -> Callable:
+    def run(progress: Callable[[int, int], None]) -> CorpusRouting:
+        from moeviz.engines.local import route_corpus  # late: torch takes seconds
+
+        return route_corpus(shelf().take(model), corpus, progress=progress)
+
+    return run
+
+
+def _cancelled() -> type:
+    from moeviz.engines.local import CorpusCancelled
+
+    return CorpusCancelled
+
+
+@st.fragment(run_every=GLANCE)
+def _watch(jobs: dict, key: tuple[str, str]) -> None:
+    """The bar of a run, and what came of it."""
+    job = jobs.get(key)
+    if job is None:
+        return
+    share = job.look()
+    if not job.over:
+        st.progress(share, f"{job.done:,} of {plural(job.of, 'passage')} read")
+        if st.button("Stop", key="stop_corpus"):
+            job.cancel()
+        return
+    if job.result is not None:
+        del jobs[key]
+        runs = st.session_state["corpus_runs"]
+        runs[key] = job.result
+        while len(runs) > MOST_KEPT:
+            del runs[next(iter(runs))]
+        st.rerun()
+    st.error(plain(job.trouble)) if job.trouble else st.info("The run was stopped.")
+    if st.button("Try again", key="retry_corpus"):
+        del jobs[key]
+        st.rerun()

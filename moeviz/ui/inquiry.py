@@ -1,0 +1,121 @@
+"""What the visitor asks on the Specialise page, and the same as a link; checked on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+DATA = {"atlas": "Atlas", "olmoe": "OLMoE, published", "mixtral": "Mixtral, published",
+        "own": "Your own file"}  # fmt: skip
+"""Data sets: the name in links, and the word on screen."""
+
+SECTIONS = {
+    "map": "Map",
+    "labels": "Who reads what",
+    "layers": "Layer by layer",
+    "experts": "Expert cards",
+    "clusters": "Clusters",
+    "training": "Through training",
+    "texts": "The texts",
+}
+"""Parts of the page: the name in links, and the word on screen."""
+
+VIEWS = {"umap": "UMAP", "pca": "Principal components"}
+POINTS = {"passages": "Passages", "experts": "Experts"}
+LOAD = "load"
+"""The colouring by one expert's share, beside those by a label."""
+
+LONGEST_ASK = 200
+"""Characters of a question that are read."""
+
+MOST_SEED = 2**31 - 1
+
+PARAMETERS = (
+    "data",
+    "section",
+    "of",
+    "view",
+    "by",
+    "seed",
+    "layer",
+    "expert",
+    "ask",
+    "groups",
+    "moment",
+)
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """data, section: see above. of, view, by, seed: what the map shows, how, coloured, laid out.
+
+    layer: place of the routed layer in the model, as a label; expert: its number; both None
+    until picked. ask: the question in the search box. groups: of the clusters. moment: of
+    training, counted from 0.
+    """
+
+    data: str = "atlas"
+    section: str = "map"
+    of: str = "passages"
+    view: str = "umap"
+    by: str = ""
+    seed: int = 42
+    layer: str | None = None
+    expert: int | None = None
+    ask: str = ""
+    groups: int = 20
+    moment: int = 9
+
+
+def changed(inquiry: Inquiry, wish: Mapping[str, object]) -> Inquiry:
+    """The inquiry with every valid part of `wish` taken over; `wish` may come from a link.
+
+    layer, expert and by are words here; the page passes over what its data do not have.
+    """
+    parts: dict[str, object] = {}
+    choices = {"data": DATA, "section": SECTIONS, "of": POINTS, "view": VIEWS}
+    for name, known in choices.items():
+        if wish.get(name) in known:
+            parts[name] = wish[name]
+    for name, longest in (("by", 60), ("layer", 8), ("ask", LONGEST_ASK)):
+        if isinstance(wish.get(name), str):
+            parts[name] = wish[name][:longest].strip()
+    for name, most in (("expert", 100_000), ("seed", MOST_SEED), ("moment", 999)):
+        number = _whole(wish.get(name))
+        if number is not None and number <= most:
+            parts[name] = number
+    groups = _whole(wish.get("groups"))
+    if groups is not None and 2 <= groups <= 1000:
+        parts["groups"] = groups
+    for name in ("layer", "expert"):
+        if name in wish and wish[name] is None:
+            parts[name] = None
+    return replace(inquiry, **parts)
+
+
+def to_link(inquiry: Inquiry) -> dict[str, str]:
+    """The inquiry as link parameters; what equals the first one is left out."""
+    first = Inquiry()
+    values = {field.name: getattr(inquiry, field.name) for field in fields(inquiry)}
+    return {n: str(v) for n, v in values.items() if v is not None and v != getattr(first, n)}
+
+
+def from_link(link: Mapping[str, str]) -> Inquiry:
+    """The inquiry a link asks for; whatever in it makes no sense is passed over.
+
+    A link to a layer's expert alone opens that expert's card.
+    """
+    wish = dict(link)
+    if "expert" in link and "section" not in link:
+        wish["section"] = "experts"
+    return changed(Inquiry(), wish)
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int) and value >= 0:
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 11:
+        return int(value)
+    return None
