@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 import transformers
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -134,6 +136,13 @@ def adopt(
         dtype=str(network.dtype).removeprefix("torch."),
         warnings=found.warnings,
     )
+
+
+def free_unused() -> None:
+    """Give back what models that nobody holds any more took, on the CPU and on GPUs."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _by_default(plan: LoadPlan) -> dict:

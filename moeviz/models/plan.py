@@ -136,6 +136,13 @@ def free_memory(device: str) -> float | None:
     return None
 
 
+def devices() -> tuple[str, ...]:
+    """Devices that a model can be asked to go to on this machine; the CPU is always one."""
+    gpus = tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    apple = ("mps",) if torch.backends.mps.is_available() else ()
+    return (*gpus, *apple, "cpu", *((SPREAD,) if gpus else ()))
+
+
 def _place(name: str) -> str:
     """Folder or hub id that transformers understands."""
     name = name.strip()

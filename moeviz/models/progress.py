@@ -37,6 +37,8 @@ def _bar(progress: Progress) -> type:
     class Bar(tqdm):
         """A progress bar that draws nothing and tells `progress`."""
 
+        monitor_interval = 0  # tqdm's watcher thread would hold on to `progress` for good
+
         def __init__(self, *args, **kwargs):
             kwargs.pop("name", None)
             super().__init__(*args, **{**kwargs, "disable": False, "file": _Nowhere()})

@@ -14,13 +14,14 @@ from moeviz.ui import links, session
 from moeviz.ui.card import model_card, trace_card
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
+from moeviz.ui.picker import forget_offer, models_here, terms
 from moeviz.ui.shelf import Watch, shelf
 
 QUIET = 200e6
 """Bytes of weights up to which a model loads without a bar: it is there in a moment."""
 
-ASK_FIRST = 2e9
-"""Bytes of weights above which the visitor reads the size first and then decides."""
+ASK_FIRST = QUIET
+"""Bytes of weights above which the visitor reads size, number format and device, and decides."""
 
 LARGEST_FILE = 100
 """Megabytes of a trace file that can be opened: 4,096 tokens of 48 layers and 128 experts fit."""
@@ -42,6 +43,7 @@ def model_bar() -> DeltaGenerator:
         st.space("stretch")
         facts = st.empty()
         with st.popover("Change model"):
+            models_here()
             st.text_input(
                 "Hub id or local folder",
                 key="model_field",
@@ -124,6 +126,7 @@ def _part_choice(model: str, trace: RoutingTrace) -> None:
 def _ask_model() -> None:
     name = st.session_state["model_field"].strip()
     if name:
+        forget_offer()
         session.ask(model=name)
 
 
@@ -180,7 +183,7 @@ def text_box() -> None:
     st.session_state.setdefault("text", session.asked()[1])
     st.pills(
         "Examples", list(EXAMPLES), key="example", on_change=_ask_example,
-        label_visibility="collapsed",
+        label_visibility="collapsed", wrap=False,
     )  # fmt: skip
     with st.form("ask", border=False):
         st.text_area("Text", key="text", height=108, label_visibility="collapsed",
@@ -214,11 +217,14 @@ def get_ready(slot: DeltaGenerator) -> Callable[[str], None]:
             return
         with slot.container(), st.spinner(f"Loading the model {plain(model_name(name))}"):
             plan = session.planned(name)
-            if plan.bytes > ASK_FIRST and st.session_state.get("agreed") != name:
-                _put_to_the_visitor(name, str(plan))
+            agreed = name in (session.default_model(), st.session_state.get("agreed"))
+            if plan.bytes > ASK_FIRST and not agreed:
+                _put_to_the_visitor(name, terms(name))
             watch = progress(str(plan), _stay) if plan.bytes > QUIET else None
             shelf().take(name, watch)
         slot.empty()
+        if name != session.default_model():
+            st.rerun()  # the list of models, drawn above, knows it only now
 
     return prepare
 

@@ -70,5 +70,46 @@ EXAMPLES: dict[str, str] = {
         "HAVING SUM(o.total) > 100\n"
         "ORDER BY spent DESC;\n"
     ),
+    "JSON": (
+        '{\n  "station": "Harbour",\n  "open": true,\n  "boats": [\n'
+        '    {"name": "Merle", "berth": 4, "length": 9.5},\n'
+        '    {"name": "Old Anna", "berth": 11, "length": 12.0}\n  ],\n  "tide": null\n}'
+    ),
+    "Maths": (
+        "Let n be odd. Then n = 2k + 1 for some integer k, so n² = 4k² + 4k + 1 = 4k(k + 1) + 1. "
+        "One of k and k + 1 is even, hence 8 divides 4k(k + 1), and n² leaves remainder 1 when "
+        "divided by 8."
+    ),
+    "Chess": (
+        "1. e4 e5 2. Nf3 Nc6 3. Bb5 a6 4. Ba4 Nf6 5. O-O Be7 6. Re1 b5 7. Bb3 d6 8. c3 O-O\n"
+        "White keeps the bishop and waits; Black must decide whether to open the centre with d5."
+    ),
+    "Law": (
+        "§ 4 Return of the bicycle. (1) The tenant shall return the bicycle at the end of the "
+        "term, clean and in working order. (2) Where the tenant fails to do so, the owner may "
+        "claim the cost of repair, unless the damage is due to ordinary wear."
+    ),
+    "Medicine": (
+        "A 54-year-old man came in with a dry cough of three weeks. Temperature 37.8 °C, blood "
+        "pressure 135/85 mmHg, oxygen saturation 97 %. The chest was clear on auscultation. He "
+        "was advised to rest and to return if he became short of breath."
+    ),
+    "Poem": (
+        "The kettle sings, the window greys,\n"
+        "a tram goes by with yellow light;\n"
+        "we count the rain, we count the days,\n"
+        "and one of us will write tonight."
+    ),
+    "Chat": (
+        "User: My sourdough didn't rise overnight. What went wrong?\n"
+        "Assistant: Most likely the kitchen was too cold. Was it below 20 degrees?\n"
+        "User: Yes, about 16.\n"
+        "Assistant: Then give it four more hours near the oven before you bake."
+    ),
+    "Log": (
+        "2024-03-18 06:02:11 INFO  pump-2 started, pressure 3.1 bar\n"
+        "2024-03-18 06:02:45 WARN  pump-2 pressure 4.9 bar above limit 4.5\n"
+        "2024-03-18 06:02:46 ERROR pump-2 stopped by valve 17 (code 0x2F)"
+    ),
 }
 """Name on screen to text, in the order shown."""

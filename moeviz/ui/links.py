@@ -13,6 +13,7 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import against, draft, lab_setting, pairs, session, setting
 from moeviz.ui.lent import lent
 from moeviz.ui.markdown import plain
+from moeviz.ui.picker import forget_offer, ways_to_load
 from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
 
 PARAMETERS = ("model", "text", "long", "trace", "layer", "expert", "token", "until", "colour",
@@ -130,6 +131,9 @@ def link_notes() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.info(plain(st.session_state.get("offer", f"This link was made with the model {name}.")))
         st.button("Load it", on_click=_accept_model)
+        st.button("Not now", on_click=forget_offer)
+    if "offer" in st.session_state:
+        ways_to_load(name)
 
 
 def _accept_model() -> None:

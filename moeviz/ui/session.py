@@ -22,7 +22,7 @@ from moeviz.rules.words import short_count
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui.examples import MIXED as FIRST_TEXT
 from moeviz.ui.house import longest_text
-from moeviz.ui.shelf import shelf
+from moeviz.ui.shelf import how, shelf
 
 if TYPE_CHECKING:
     from moeviz.models import LoadedModel, LoadPlan
@@ -57,7 +57,7 @@ def planned(name: str) -> LoadPlan:
     """What loading `name` would take; raises MoevizError when it leads nowhere."""
     from moeviz.models import plan_load  # late: torch takes seconds
 
-    return plan_load(name)
+    return plan_load(**how(name))
 
 
 def text_trace(model: str, text: str) -> RoutingTrace:
@@ -207,7 +207,7 @@ def model_facts(name: str, trace: RoutingTrace) -> str:
     layers, _, experts, chosen = trace.shape
     source = trace.source
     parts = [
-        model_name(name),
+        model_name(how(name)["name"]),
         plural(layers, "routed layer"),
         f"top-{chosen} of {plural(experts, 'expert')}",
         "" if kept() else f"{short_count(loaded(name).parameters)} parameters",

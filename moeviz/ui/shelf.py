@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,7 +22,25 @@ ROOM = 2
 GLANCE = 0.1
 """Seconds between two looks at a load; each look is also the chance to give up."""
 
+DTYPES = ("float32", "bfloat16", "float16")
+"""Number formats that can be asked for by name."""
+
+_HOW = re.compile(rf"(.+)@(auto|{'|'.join(DTYPES)})(?:,(cpu|mps|spread|cuda(?::\d+)?))?")
+
 Watch = Callable[[str, float], None]
+
+
+def how(name: str) -> dict[str, str]:
+    """What `load_model` is to be asked for: "org/model@bfloat16,cuda:0" holds all three."""
+    found = _HOW.fullmatch(name)
+    base, dtype, device = found.groups() if found else (name, None, None)
+    return {"name": base, "dtype": dtype or "auto", "device": device or "auto"}
+
+
+def named(base: str, dtype: str = "auto", device: str = "auto") -> str:
+    """The name that stands for loading `base` so; without a wish it is `base` itself."""
+    place = "" if device == "auto" else f",{device}"
+    return base if dtype == device == "auto" else f"{base}@{dtype}{place}"
 
 
 class Load:
@@ -38,7 +57,7 @@ class Load:
         from moeviz.models import load_model  # late: torch takes seconds
 
         try:
-            self.model = load_model(self.name, progress=self._tell)
+            self.model = load_model(**how(self.name), progress=self._tell)
             _settle_memory()
         except MoevizError as error:
             self.trouble = error
@@ -63,6 +82,15 @@ def _settle_memory() -> None:
     gc.freeze()
 
 
+def _hand_back() -> None:
+    """Give the memory of models that nobody holds any more back to the system."""
+    from moeviz.models.load import free_unused  # late: torch takes seconds
+
+    gc.unfreeze()  # what was settled may be what is to go now
+    free_unused()
+    gc.freeze()
+
+
 class Shelf:
     """Loaded models by name, and the loads that nobody has to start twice."""
 
@@ -73,6 +101,18 @@ class Shelf:
 
     def __contains__(self, name: str) -> bool:
         return name in self._models
+
+    def names(self) -> list[str]:
+        """The models in memory, the one used last at the end."""
+        with self._lock:
+            return list(self._models)
+
+    def drop(self, name: str) -> None:
+        """Let go of the model `name`; whoever is running it right now may finish."""
+        with self._lock:
+            gone = self._models.pop(name, None) is not None
+        if gone:
+            _hand_back()
 
     def take(self, name: str, watch: Watch | None = None) -> LoadedModel:
         """The model `name`, loaded first if need be; raises MoevizError when it cannot be had.
@@ -101,16 +141,24 @@ class Shelf:
         return load.model
 
     def _leave(self, load: Load) -> None:
+        if self._settle(load):
+            _hand_back()
+
+    def _settle(self, load: Load) -> bool:
+        """Put a model that was loaded in its place; whether another one made room for it."""
+        made_room = False
         with self._lock:
             load.watchers -= 1
             if load.model is not None and load.name not in self._models:
                 self._models[load.name] = load.model
                 while len(self._models) > ROOM:
                     self._models.popitem(last=False)
+                    made_room = True
             if not load.watchers or not load.thread.is_alive():
                 load.cancelled = load.thread.is_alive()
                 if self._loads.get(load.name) is load:
                     del self._loads[load.name]
+        return made_room
 
 
 @st.cache_resource(show_spinner=False)
