@@ -128,12 +128,12 @@ def link_notes() -> None:
     name = st.session_state.get("offered_model")
     if not name:
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.info(plain(st.session_state.get("offer", f"This link was made with the model {name}.")))
-        st.button("Load it", on_click=_accept_model)
+    st.info(plain(st.session_state.get("offer", f"This link was made with the model {name}.")))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        if "offer" in st.session_state:
+            ways_to_load(name)
+        st.button("Load it", on_click=_accept_model, type="primary")
         st.button("Not now", on_click=forget_offer)
-    if "offer" in st.session_state:
-        ways_to_load(name)
 
 
 def _accept_model() -> None:

@@ -54,16 +54,14 @@ def ways_to_load(name: str) -> None:
     state, wish = st.session_state, how(name)
     places = ("auto", *devices())
     state["offer_dtype"], state["offer_device"] = wish["dtype"], wish["device"]
-    with st.container(horizontal=True, gap="medium"):
+    st.segmented_control(
+        "Number format", ("auto", *DTYPES), key="offer_dtype", required=True, wrap=True,
+        on_change=_change_way,
+    )  # fmt: skip
+    if len(places) > 2:
         st.segmented_control(
-            "Number format", ("auto", *DTYPES), key="offer_dtype", required=True, wrap=True,
-            on_change=_change_way,
-        )  # fmt: skip
-        if len(places) > 2:
-            st.segmented_control(
-                "Device", places, key="offer_device", required=True, wrap=True,
-                on_change=_change_way,
-            )  # fmt: skip
+            "Device", places, key="offer_device", required=True, wrap=True, on_change=_change_way
+        )
 
 
 def _change_way() -> None:
