@@ -174,8 +174,8 @@ def _corpus(arguments: argparse.Namespace) -> int:
         raise MoevizError(f"--draws must be at least 19, not {arguments.draws}.")
     folder = _writable(arguments.out) if arguments.out else None
     labels = arguments.label_columns.split(",") if arguments.label_columns else None
-    routing = _routed(arguments, labels)
-    found = findings(routing, labels, arguments.draws, arguments.seed)
+    routing, words = _routed(arguments, labels)
+    found = findings(routing, labels, arguments.draws, arguments.seed, words)
     files = []
     if folder is not None:
         page = folder / "report.html"
@@ -194,23 +194,26 @@ def _corpus(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _routed(arguments: argparse.Namespace, labels: list[str] | None):
+def _routed(arguments: argparse.Namespace, labels: list[str] | None) -> tuple:
+    """The corpus run asked for, and the words of each value of its labels where text was read."""
     from moeviz.corpora.atlas import load_atlas
     from moeviz.corpora.published import NAMES, published_corpus
 
     if arguments.file in NAMES:
-        return published_corpus(arguments.file)
+        return published_corpus(arguments.file), {}
     from moeviz.corpora.read import load_corpus
 
     atlas = arguments.file == "atlas"
     corpus = load_atlas() if atlas else load_corpus(arguments.file, arguments.text_column, labels)
-    from moeviz.engines.local import route_corpus, route_written  # late: torch takes seconds
+    from moeviz.engines.local import label_words, route_corpus, route_written  # late: torch
 
     model = _load(arguments)
-    limits = {"max_tokens": arguments.max_tokens, "progress": _told}
+    limits = {"max_tokens": arguments.max_tokens}
     if arguments.new_tokens:
-        return route_written(model, corpus, arguments.new_tokens, **limits)
-    return route_corpus(model, corpus, **limits)
+        written = route_written(model, corpus, arguments.new_tokens, **limits, progress=_told)
+        return written, {}
+    words = label_words(model, corpus, labels or list(corpus.labels), **limits)
+    return route_corpus(model, corpus, **limits, progress=_told), words
 
 
 def _told(done: int, total: int) -> None:

@@ -146,6 +146,8 @@ def test_corpus_writes_a_report_and_tidy_tables(folder, tmp_path, capsys):
     shares = pd.read_parquet(out / "specialisation.parquet")
     assert set(shares["value"]) == {"en", "fr"}
     assert len(shares) == 2 * 3 * 8
+    explained = shares.groupby(["value", "layer"])["explained_by_words"].sum()
+    assert explained.tolist() == pytest.approx([2] * 6)  # two experts a token
     assert "the router sends" not in (out / "report.html").read_text()
 
 

@@ -75,7 +75,7 @@ def _label(found: Findings, label: str) -> str:
         + _divergence_chart(told)
         + f"<h3>Layer {told.layers[row]}, the layer that tells {escape(label)} best</h3>"
         + _grid(told, row)
-        + _specialists(told)
+        + _specialists(told, found.explained.get(label))
     )
 
 
@@ -144,7 +144,7 @@ def _cell(told: Specialisation, row: int, group: int, expert: int, above) -> str
     return f'<td class="{kind}" title="{title}" style="--s:var(--d{place})">{100 * share:.0f}</td>'
 
 
-def _specialists(told: Specialisation) -> str:
+def _specialists(told: Specialisation, explained: np.ndarray | None) -> str:
     """For each value the experts with the highest lift among those above chance."""
     rows = []
     for group, name in enumerate(told.names):
@@ -153,8 +153,7 @@ def _specialists(told: Specialisation) -> str:
             lift = np.where(told.share_band.above[:, group], lift, 0)
         order = np.argsort(-lift, axis=None, kind="stable")[:SPECIALISTS]
         named = [
-            f"layer {told.layers[row]} expert {expert}: {_percent(told.share[row, group, expert])}"
-            f", {told.lift[row, group, expert]:.1f}×"
+            _named(told, row, group, expert, explained)
             for row, expert in zip(*np.unravel_index(order, lift.shape), strict=True)
             if lift[row, expert] > 1
         ]
@@ -162,11 +161,30 @@ def _specialists(told: Specialisation) -> str:
     return _figure(
         _table((told.label, "tokens", "experts, with their share of its tokens and lift"), rows),
         f"Specialists of each {told.label}",
-        "Lift is how many times its usual share the expert takes; only experts that rise above "
-        "chance are named, at 5 % for all values, layers and experts together."
-        if told.draws
-        else "Lift is how many times its usual share the expert takes.",
+        " ".join(
+            [
+                "Lift is how many times its usual share the expert takes.",
+                "Only experts that rise above chance are named, at 5 % for all values, layers and "
+                "experts together."
+                if told.draws
+                else "",
+                "Beyond its words: how many times what the words alone would give, each word going "
+                "where it goes on average; near 1, the expert knows the words rather than the "
+                f"{told.label}."
+                if explained is not None
+                else "",
+            ]
+        ).strip(),
     )
+
+
+def _named(told: Specialisation, row: int, group: int, expert: int, explained) -> str:
+    share = told.share[row, group, expert]
+    words = f"layer {told.layers[row]} expert {expert}: {_percent(share)}"
+    words += f", {told.lift[row, group, expert]:.1f}×"
+    if explained is None:
+        return words
+    return f"{words} ({share / explained[row, group, expert]:.1f}× beyond its words)"
 
 
 def _recall(found: Findings) -> str:

@@ -110,6 +110,10 @@ class Corpus(Sequence):
         labels = {name: str(column[at]) for name, column in self.labels.items()}
         return Passage(self.texts[at], labels, str(self.documents[at]), str(self.parallel[at]))
 
+    def column(self, label: str) -> np.ndarray:
+        """[P] that label of every passage; raises CorpusError when there is no such column."""
+        return label_column(self.labels, label, self.name)
+
     def where(self, keep: np.ndarray, name: str = "") -> Corpus:
         """The passages where `keep` [P] is true, or at those places, in the order given."""
         rows = np.flatnonzero(keep) if np.asarray(keep).dtype == bool else np.asarray(keep)
@@ -143,6 +147,14 @@ class Corpus(Sequence):
     def __repr__(self) -> str:
         counts = [f"{len(np.unique(column))} {name}s" for name, column in self.labels.items()]
         return f"Corpus({self.name!r}: {', '.join([f'{len(self)} passages', *counts])})"
+
+
+def label_column(labels: Mapping[str, np.ndarray], label: str, owner: str) -> np.ndarray:
+    """The column of that name, or a CorpusError that names those there are."""
+    if label not in labels:
+        known = ", ".join(labels) or "none"
+        raise CorpusError(f"{owner} has no label {label!r}; it has {known}.")
+    return labels[label]
 
 
 def _column(name: str, column: Sequence | np.ndarray, count: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from moeviz.corpora.corpus import CorpusError, Source
+from moeviz.corpora.corpus import CorpusError, Source, label_column
 
 POSITIONS = 12
 """Bins of token positions: 0, 1, 2-3, 4-7, ... each twice as wide as the one before."""
@@ -132,11 +132,7 @@ class CorpusRouting:
 
     def column(self, label: str) -> np.ndarray:
         """[P] that label of every passage; raises CorpusError when there is no such column."""
-        if label not in self.labels:
-            raise CorpusError(
-                f"{self.corpus} has no label {label!r}; it has {', '.join(self.labels) or 'none'}."
-            )
-        return self.labels[label]
+        return label_column(self.labels, label, self.corpus)
 
     def where(self, keep: np.ndarray) -> CorpusRouting:
         """The passages where `keep` [P] is true, without the totals over all passages."""

@@ -28,7 +28,7 @@ from moeviz.models.load import LoadedModel
 from moeviz.models.rows import batch_inputs
 from moeviz.models.run import best_first, default_stack
 from moeviz.models.tape import run_once
-from moeviz.trace import EMPTY, Tokens
+from moeviz.trace import EMPTY
 
 Progress = Callable[[int, int], None]
 """Called with passages done and passages in all; may raise CorpusCancelled."""
@@ -110,6 +110,32 @@ def route_written(
     return run.result("decode", clipped)
 
 
+def label_words(
+    model: LoadedModel,
+    corpus: Corpus,
+    labels: Sequence[str],
+    max_tokens: int = MAX_TOKENS,
+    special: bool = False,
+) -> dict[str, np.ndarray]:
+    """By label, [G, V] counts of the tokens that `route_corpus` counts, for its G values in order.
+
+    For `words_explain`; the model is not run. Passages without the label are left out.
+    """
+    run = _Run(model, corpus, max_tokens, (), special, "")
+    codes, found = {}, {}
+    for label in labels:
+        names, codes[label] = np.unique(corpus.column(label), return_inverse=True)
+        found[label] = np.zeros((len(names), run.size), np.int64)
+    for start in range(0, len(corpus), BLOCK):
+        for text in run.texts(start, start + BLOCK):
+            for label, counts in found.items():
+                np.add.at(counts[codes[label][text.passage]], text.ids[text.counted], 1)
+    return {
+        label: counts[1:] if (corpus.column(label) == "").any() else counts
+        for label, counts in found.items()
+    }
+
+
 def corpus_batches(
     model: LoadedModel, corpus: Corpus, max_tokens: int = MAX_TOKENS
 ) -> list[list[np.ndarray]]:
@@ -162,7 +188,7 @@ class _Run:
         """The passages, like lengths together, each batch within the budget of tokens."""
         budget = 0 if alone else self._budget()
         for start in range(0, len(self.corpus), BLOCK):
-            texts = sorted(self._texts(start, start + BLOCK), key=lambda text: len(text.ids))
+            texts = sorted(self.texts(start, start + BLOCK), key=lambda text: len(text.ids))
             batch: list[_Text] = []
             for text in texts:
                 if batch and (len(batch) + 1) * len(text.ids) > budget:
@@ -176,7 +202,7 @@ class _Run:
         batch = batch_inputs(self.model.network, [text.ids for text in texts])
         with self.model.lock:
             output, step = run_once(
-                self.model.network, self.model.sites, batch.inputs | self._keep(), self.model.spied
+                self.model.network, self.model.sites, batch.inputs | self._keep()
             )
         shift = len(batch.rows[self.stack][0]) - len(texts[0].ids)  # the decoder's start token
         places = [
@@ -228,16 +254,33 @@ class _Run:
             **self.tally.totals(),
         )
 
-    def _texts(self, start: int, end: int) -> Iterator[_Text]:
-        numbered = enumerate(self.corpus.texts[start:end], start)
-        for passage, tokens in ((number, self._encoded(text)) for number, text in numbered):
-            ids = tokens.ids[: self.max_tokens].copy()  # torch wants arrays it could write to
-            counted = np.ones(len(ids), bool) if self.special else ~tokens.special[: len(ids)]
-            self.seen.update(ids.tolist())
-            yield _Text(passage, ids, counted, len(tokens) > len(ids))
+    def texts(self, start: int, end: int) -> Iterator[_Text]:
+        """The passages of these rows, cut into tokens."""
+        coded = self._coded(list(self.corpus.texts[start:end]))
+        pairs = zip(coded["input_ids"], coded["special_tokens_mask"], strict=True)
+        for passage, (ids, special) in enumerate(pairs, start):
+            if not ids:
+                raise CorpusError(
+                    f"{self.model.name} makes no tokens of text {passage + 1} of "
+                    f"{self.corpus.name}. Leave it out."
+                )
+            kept = np.array(ids[: self.max_tokens], np.int64)
+            counted = np.ones(len(kept), bool)
+            if not self.special:
+                counted = np.array(special[: len(kept)]) == 0
+            self.seen.update(kept.tolist())
+            yield _Text(passage, kept, counted, len(ids) > len(kept))
 
-    def _encoded(self, text: str) -> Tokens:
-        return encode(self.model.tokenizer, text)
+    def _coded(self, texts: list[str]) -> dict:
+        for text in texts:
+            if any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise CorpusError(
+                    f"A text of {self.corpus.name} holds broken characters (lone surrogates): "
+                    f"{text[:20].encode('utf-8', 'replace').decode()!r}. Leave it out."
+                )
+        return self.model.tokenizer(
+            texts, return_special_tokens_mask=True, return_attention_mask=False, verbose=False
+        )
 
     def _budget(self) -> int:
         device = self.model.device.partition(":")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from moeviz.metrics.words import (
     VocabularySpecialisation,
     expert_words,
     vocabulary_specialisation,
+    words_explain,
 )
 
 WORDS = 20
@@ -32,6 +33,7 @@ class Findings:
 
     labels, recall: by label column. languages: on parallel text, or None. repetition: of all
     passages and of each value of the first label. vocabulary: by kind of token.
+    explained: by label, [L, G, E] shares that the label's words alone would give (`words_explain`).
     """
 
     routing: CorpusRouting
@@ -40,13 +42,22 @@ class Findings:
     languages: LanguageDivergence | None
     repetition: dict[str, Repetition]
     vocabulary: dict[str, VocabularySpecialisation]
+    explained: dict[str, np.ndarray]
     missing: tuple[str, ...]
 
 
 def findings(
-    routing: CorpusRouting, labels: Sequence[str] | None = None, draws: int = DRAWS, seed: int = 0
+    routing: CorpusRouting,
+    labels: Sequence[str] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    words: Mapping[str, np.ndarray] | None = None,
 ) -> Findings:
-    """Every metric on a corpus run, for the label columns given (all of them if None)."""
+    """Every metric on a corpus run, for the label columns given (all of them if None).
+
+    words: by label, [G, V] counts of its tokens, as `label_words` gives them with the names of the
+    values in order; without them nothing is said on what vocabulary explains.
+    """
     columns = list(routing.labels) if labels is None else list(labels)
     for label in columns:
         routing.column(label)
@@ -76,6 +87,11 @@ def findings(
         else None,
         repetition=repeated,
         vocabulary=_present(kinds),
+        explained={
+            label: words_explain(routing, counts)
+            for label, counts in (words or {}).items()
+            if found.get(label) is not None
+        },
         missing=tuple(dict.fromkeys(missing)),
     )
 
@@ -139,7 +155,10 @@ def corpus_tables(found: Findings) -> dict[str, pd.DataFrame]:
     tables = {
         "passages": _passages(found.routing),
         "counts": _counts(found.routing),
-        "specialisation": _joined(_shares(found.routing, s) for s in found.labels.values()),
+        "specialisation": _joined(
+            _shares(found.routing, told, found.explained.get(label))
+            for label, told in found.labels.items()
+        ),
         "selectivity": _joined(_selectivity(found.routing, s) for s in found.labels.values()),
         "divergence": _joined(_divergence(s) for s in found.labels.values()),
         "recall": _joined(_recall(label, told) for label, told in found.recall.items()),
@@ -187,7 +206,9 @@ def _counts(routing: CorpusRouting) -> pd.DataFrame:
     return table
 
 
-def _shares(routing: CorpusRouting, found: Specialisation) -> pd.DataFrame:
+def _shares(
+    routing: CorpusRouting, found: Specialisation, explained: np.ndarray | None
+) -> pd.DataFrame:
     layers, groups, experts = found.share.shape
     row, group, expert = (axis.ravel() for axis in np.indices((layers, groups, experts)))
     band = found.share_band
@@ -206,6 +227,9 @@ def _shares(routing: CorpusRouting, found: Specialisation) -> pd.DataFrame:
             "above_chance": pd.NA if band.above is None else band.above.ravel(),
         }
     )
+    if explained is not None:
+        table["explained_by_words"] = explained.ravel()
+        table["lift_beyond_words"] = table["share"] / table["explained_by_words"]
     return table.dropna(subset="share").reset_index(drop=True)
 
 

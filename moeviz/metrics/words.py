@@ -106,6 +106,26 @@ def vocabulary_specialisation(
     )
 
 
+def words_explain(routing: CorpusRouting, words: np.ndarray) -> np.ndarray:
+    """[L, G, E] the share of each label's tokens that an expert would get by vocabulary alone.
+
+    words: [G, V] counts of input tokens by label. Every token goes to the experts as often as it
+    does in the whole run, wherever it stands: sum over x of N_x,D / N_D * N_x,i / N_x. A label's
+    share over this is its lift beyond vocabulary: near 1 where an expert's taste for a topic is
+    its taste for the topic's words. Tokens that only one label has explain all of theirs.
+    """
+    counted = _counted(routing, "input")
+    layers, width = routing.shape[1:]
+    part = words / np.maximum(words.sum(axis=1, keepdims=True), 1)
+    rate = part / np.maximum(counted.tokens, 1)
+    explained = np.full((layers, len(words), width), np.nan)
+    for row, size in enumerate(routing.experts):
+        for expert in range(size):
+            ids, chosen = counted.of(row * width + expert)
+            explained[row, :, expert] = rate[:, ids] @ chosen
+    return explained
+
+
 def _favourites(routing, words: TokenCounts, often: np.ndarray, row: int, rng, draws: int):
     width, size = routing.shape[2], int(routing.experts[row])
     times = words.tokens[often]

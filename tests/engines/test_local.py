@@ -10,9 +10,10 @@ import tiny
 from moeviz.corpora.corpus import Corpus, CorpusError
 from moeviz.corpora.routing import POSITIONS
 from moeviz.engines import tally
-from moeviz.engines.local import CorpusCancelled, route_corpus, route_written
+from moeviz.engines.local import CorpusCancelled, label_words, route_corpus, route_written
 from moeviz.metrics.coactivation import coactivation
 from moeviz.metrics.repetition import repetition
+from moeviz.metrics.words import words_explain
 from moeviz.models import adopt, trace_text
 from moeviz.models.generate import generate
 from moeviz.trace import EMPTY
@@ -101,6 +102,15 @@ def test_predictions_are_the_models_own(model, routing, traces):
             predicted += model.network(row).logits[0, 1:].argmax(-1).tolist()
     counts = routing.vocabulary["predicted"].tokens
     assert (counts == np.bincount(predicted, minlength=300)).all()
+
+
+def test_words_by_label_add_up_to_the_words_of_the_run(model, corpus, routing, traces):
+    counts = label_words(model, corpus, ["language"])["language"]
+    assert counts.shape == (3, 300)  # de, en, fr
+    english = np.concatenate([traces[0].tokens.ids[1:], traces[4].tokens.ids[1:]])
+    assert (counts[1] == np.bincount(english, minlength=300)).all()
+    explained = words_explain(routing, counts)
+    assert np.allclose(explained.sum(axis=-1), 2)  # every token has two experts
 
 
 def test_positions_fall_into_doubling_bins(routing, traces):
@@ -207,6 +217,14 @@ def test_memory_does_not_grow_with_the_text(model):
         tracemalloc.stop()
     own = 360 * 3 * 8 * 12 + 360 * 3 * 8  # counts, first, gates, neighbours
     assert peaks[1] - peaks[0] < 4 * own + 1_000_000
+
+
+def test_a_text_with_broken_characters_is_refused(model):
+    with pytest.raises(CorpusError) as refused:
+        route_corpus(model, Corpus("mine", ("fine", "bro\ud800ken")))
+    assert str(refused.value) == (
+        "A text of mine holds broken characters (lone surrogates): 'bro?ken'. Leave it out."
+    )
 
 
 def test_wrong_settings_are_refused(model, corpus):

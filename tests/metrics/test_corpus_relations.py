@@ -12,7 +12,7 @@ from moeviz.metrics.languages import language_divergence
 from moeviz.metrics.load import random_choices
 from moeviz.metrics.repetition import corpus_repetition
 from moeviz.metrics.saturation import router_saturation
-from moeviz.metrics.words import expert_words, vocabulary_specialisation
+from moeviz.metrics.words import expert_words, vocabulary_specialisation, words_explain
 from moeviz.trace import TraceError
 
 
@@ -68,6 +68,14 @@ def test_words_that_were_not_counted_are_refused():
     with pytest.raises(CorpusError) as refused:
         vocabulary_specialisation(words_run([[9, 9], [9, 9]]))
     assert str(refused.value) == "No token stands 20 times in hand; read more text."
+
+
+def test_what_vocabulary_explains_by_hand():
+    # Token 0 always goes to expert 0, token 1 to expert 1, token 2 half and half.
+    routing = words_run([[40, 0, 20], [0, 40, 20]])
+    law, code = [30, 10, 0], [10, 30, 40]
+    explained = words_explain(routing, np.array([law, code]))
+    assert explained[0].tolist() == [[0.75, 0.25], [(10 + 20) / 80, (30 + 20) / 80]]
 
 
 def test_languages_on_parallel_text_by_hand():
