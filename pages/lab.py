@@ -3,10 +3,9 @@
 import streamlit as st
 
 from moeviz.trace import RoutingTrace
-from moeviz.ui import ask, explore, lab, lab_setting, links, session
+from moeviz.ui import ask, explore, lab, lab_runs, lab_setting, links, session
 from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
-from moeviz.ui.lab_runs import expert_parameters
 
 through_door("lab")
 links.open_link()
@@ -27,10 +26,12 @@ def look(trace: RoutingTrace) -> None:
     lab.toolbar(trace, view, wish)
     if lab.has_logits(trace, view.row):
         found = lab.results(trace, view, wish)
-        lab.finding(trace, view, found)
-        lab.grids(trace, view, wish, found)
+        shown = lab.at_moment(trace, view, wish, found)
+        lab.finding(trace, view, shown)
+        lab.grids(trace, view, wish, shown)
         lab.balancing(trace, view, wish, found)
-        lab.every_algorithm(trace, view, wish, expert_parameters(trace, view.row))
+        lab.every_algorithm(trace, view, wish, lab_runs.expert_parameters(trace, view.row))
+        lab_runs.in_force(trace, view, wish)
     wire(view, st.session_state.get("step", 0), session.visit())
     links.write_link(trace, view, lab_setting.to_link(wish))
 

@@ -11,9 +11,10 @@ from moeviz.charts.heat import token_labels
 from moeviz.charts.lab_words import NAMES, OWN, active_words, load_words
 from moeviz.charts.picture import Picture, quantised
 from moeviz.charts.words import model_name
+from moeviz.metrics.compare import Comparison
 from moeviz.metrics.load import LoadChance
 from moeviz.metrics.rerouted import Rerouted
-from moeviz.trace import RoutingTrace
+from moeviz.trace import RoutingTrace, layer_names
 
 if TYPE_CHECKING:
     from moeviz.rules.assignment import Assignment, Balancing
@@ -96,6 +97,25 @@ def balancing_lines(
     values = balancing.max_violation.astype(np.float32)[:, None]
     arrays = {"xs": np.arange(steps, dtype=np.float32), "values": values}
     return Picture(meta, {**arrays, "low": chance[0] * flat, "high": chance[1] * flat})
+
+
+def rerouted_bars(trace: RoutingTrace, cost: Comparison, name: str) -> Picture:
+    """Share of tokens whose set of experts is another one in each layer, under the algorithm."""
+    inks = palette.inks()
+    meta = {
+        "kind": "bars",
+        "title": f"Tokens that {name} sends elsewhere",
+        "x": {"name": "Layer", "labels": layer_names(trace.layers), "pick": "row"},
+        "y": {"name": "Tokens with other experts", "unit": "%"},
+        "parts": [{"name": "changed"}],
+        "read": (
+            "Share of tokens whose experts are not all those that the model itself gave them. In "
+            "the first layer this is the algorithm alone; later ones read changed tokens as well."
+        ),
+        **_common(trace),
+        "inks": {"light": inks[0], "dark": inks[1]},
+    }
+    return Picture(meta, {"changed": cost.moved.mean(axis=1).astype(np.float32)})
 
 
 def _grid(

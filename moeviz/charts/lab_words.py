@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from moeviz.charts.words import percent, plural
+from moeviz.metrics.compare import Comparison
 from moeviz.metrics.rerouted import Rerouted
 
 if TYPE_CHECKING:
     from moeviz.rules.assignment import Assignment
+    from moeviz.rules.routing import RoutingRule
 
 NAMES = {
     "token-choice": "Token choice",
@@ -88,6 +92,37 @@ def band(found: Rerouted) -> str:
     """ "10 % to 15 %", or one number where chance leaves no room."""
     low, high = percent(found.low), percent(found.high)
     return low if low == high else f"{low} to {high}"
+
+
+def enforced_sentence(rule: RoutingRule, cost: Comparison, loss: np.ndarray | None) -> str:
+    """What running the model under the algorithm did to its next-token loss."""
+    name = NAMES[rule.name]
+    if cost.loss_change is None:
+        return f"{name} ran in every layer. This model predicts no next token, so there is no loss."
+    before = float(np.nanmean(loss))
+    change = cost.mean_change
+    if abs(change) < 0.0005:
+        return f"With {name} in every layer the loss stays at {before:.3f} nats a token."
+    way = "rises" if change > 0 else "falls"
+    return (
+        f"With {name} in every layer the loss {way} from {before:.3f} to {before + change:.3f} "
+        f"nats a token ({change:+.3f}, 95 %: {cost.low:+.3f} to {cost.high:+.3f})."
+    )
+
+
+def enforced_note(rule: RoutingRule) -> str:
+    """What to know of such a run: whether it could have been had word by word."""
+    if rule.name == "loss-free":
+        return (
+            "The text was run again. The bias was fitted to this very text, so the model has in a "
+            "way read ahead."
+        )
+    if rule.name in ("expert-choice", "sinkhorn", "base", "gshard"):
+        return (
+            "The text was run again. This algorithm looks at the whole text, so what a token gets "
+            "depends on later tokens: a loss that falls may be a peek ahead."
+        )
+    return "The text was run again, and the model read what the algorithm made of it."
 
 
 def load_words(value: float) -> str:

@@ -8,14 +8,15 @@ import streamlit as st
 
 from moeviz.charts.words import model_name
 from moeviz.rules.capacity import CapacityRule
+from moeviz.rules.interventions import Rule
 from moeviz.trace import RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.at_hand import at_hand
 from moeviz.ui.shelf import shelf
 
 
-def enforced_trace(model: str, text: str, stack: str, rule: CapacityRule) -> RoutingTrace:
-    """What `model` does with `text` when `rule` really drops; run once in a session.
+def enforced_trace(model: str, text: str, stack: str, rule: CapacityRule | Rule) -> RoutingTrace:
+    """What `model` does with `text` while `rule` is in force; run once in a session.
 
     stack: "encoder" or "decoder", whichever the plain trace is of.
     """
@@ -24,8 +25,9 @@ def enforced_trace(model: str, text: str, stack: str, rule: CapacityRule) -> Rou
 
 @st.cache_resource(max_entries=4, scope="session", show_spinner=False)
 def _enforced(
-    model: str, digest_of_text: str, stack: str, rule_in_short: str, _text: str, _rule: CapacityRule
-) -> RoutingTrace:
+    model: str, digest_of_text: str, stack: str, rule_in_short: str, _text: str,
+    _rule: CapacityRule | Rule,
+) -> RoutingTrace:  # fmt: skip
     from moeviz.models import trace_text  # late: torch takes seconds
 
     return trace_text(

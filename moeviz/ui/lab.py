@@ -120,6 +120,18 @@ def results(trace: RoutingTrace, view: View, lab: Lab) -> list[Rerouted]:
     return found
 
 
+def at_moment(trace: RoutingTrace, view: View, lab: Lab, found: list[Rerouted]) -> list[Rerouted]:
+    """The results with loss-free balancing at the step on screen."""
+
+    def then(each: Rerouted) -> Rerouted:
+        history = each.assignment.balancing
+        if history is None or lab.moment is None or lab.moment >= len(history.bias) - 1:
+            return each
+        return rerouted_layer(trace, view.row, each.rule, history.bias[lab.moment])
+
+    return [then(each) for each in found]
+
+
 def finding(trace: RoutingTrace, view: View, found: list[Rerouted]) -> None:
     """What each algorithm would change, in a sentence, and that it is simulated."""
     own, label = own_route(trace, view.row), layer_labels(trace)[view.row]
@@ -133,7 +145,6 @@ def finding(trace: RoutingTrace, view: View, found: list[Rerouted]) -> None:
 def grids(trace: RoutingTrace, view: View, lab: Lab, found: list[Rerouted]) -> None:
     """The model's own route and each algorithm's, side by side on the same scales."""
     row, own = view.row, own_route(trace, view.row)
-    found = [_at_moment(trace, row, lab, each) for each in found]
     shown = [own, *(each.assignment for each in found)]
     chances = [_load_chance(trace, row, made) for made in shown]
     high = max(max(float(made.weights.max()) for made in shown), 1e-6)
@@ -254,14 +265,6 @@ def _found(key: str, row: int, rule_in_short: str, _trace: RoutingTrace, _rule: 
 
 def _rerouted(trace: RoutingTrace, row: int, rule: RoutingRule) -> Rerouted:
     return _found(trace.key, row, str(rule), trace, rule)
-
-
-def _at_moment(trace: RoutingTrace, row: int, lab: Lab, found: Rerouted) -> Rerouted:
-    """Loss-free balancing at the step on screen; anything else as it is."""
-    history = found.assignment.balancing
-    if history is None or lab.moment is None or lab.moment >= len(history.bias) - 1:
-        return found
-    return rerouted_layer(trace, row, found.rule, history.bias[lab.moment])
 
 
 def _load_chance(trace: RoutingTrace, row: int, made: Assignment) -> LoadChance:

@@ -1,12 +1,25 @@
-"""What only the model itself can tell the Lab page."""
+"""What only the model itself can tell the Lab page: its size, and runs under an algorithm."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from moeviz.trace import RoutingTrace
+from moeviz.charts import lab_words as words
+from moeviz.charts.capacity import change_strip
+from moeviz.charts.lab import rerouted_bars
+from moeviz.metrics.compare import Comparison, compare
+from moeviz.rules.interventions import Assign, Rule
+from moeviz.rules.routing import RoutingRule
+from moeviz.trace import MoevizError, RoutingTrace
+from moeviz.ui import enforced as runs
 from moeviz.ui import session
+from moeviz.ui.ask import get_ready
+from moeviz.ui.components import plot, token_strip
+from moeviz.ui.figure import figure
+from moeviz.ui.lab_setting import Lab
+from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
+from moeviz.ui.view import View
 
 
 def expert_parameters(trace: RoutingTrace, row: int) -> int | None:
@@ -23,3 +36,71 @@ def _sizes(name: str, stack: str, loaded_as: int) -> list[int | None]:
     from moeviz.models.sites import expert_parameters as of_site  # late: torch takes seconds
 
     return [of_site(site) for site in session.loaded(name).sites if site.stack == stack]
+
+
+def in_force(trace: RoutingTrace, view: View, lab: Lab) -> None:
+    """The chosen algorithms in the model itself, once the visitor asks for it."""
+    st.header("What if the model ran that way?", anchor=False)
+    why_not = runs.obstacle(trace)
+    if why_not:
+        st.info(plain(why_not))
+        return
+    rules = [lab.rule(name, trace, view.row) for name in lab.names]
+    mark = (trace.key, *map(str, rules))
+    if st.session_state.get("lab_in_force") != mark:
+        st.markdown(
+            "So far the model ran as it is, and one layer was shared out anew. Run the text again "
+            "with the algorithm in every layer: later layers then read what it made of earlier "
+            "ones, and the loss says what that is worth."
+        )
+        names = " and ".join(words.NAMES[name] for name in lab.names)
+        st.button(f"Run with {names}", type="primary", on_click=_want, args=(mark,))
+        return
+    for place, rule in enumerate(rules):
+        _run(trace, view, rule, place)
+
+
+def _want(mark: tuple[str, ...]) -> None:
+    st.session_state["lab_in_force"] = mark
+
+
+def _run(trace: RoutingTrace, view: View, rule: RoutingRule, place: int) -> None:
+    name = words.NAMES[rule.name]
+    try:
+        get_ready(st.empty())(session.shown()[0])
+        with st.spinner(f"Running the model with {name} in every layer"):
+            cost = _cost(trace, rule)
+    except MoevizError as error:
+        st.error(plain(f"{name}: {error}"))
+        return
+    with st.container(
+        horizontal=True, vertical_alignment="center", gap="small", key=f"in_force_{place}"
+    ):
+        st.badge("ENFORCED", color="blue", width="content")
+        st.caption(plain(words.enforced_note(rule)))
+    st.markdown("#### " + plain(words.enforced_sentence(rule, cost, trace.loss)))
+    left, right = st.columns([3, 2], gap="medium")
+    if cost.loss_change is not None:
+        with left:
+            figure(
+                f"change_{place}", trace, (view.row, str(rule)),
+                lambda: change_strip(trace, view.row, cost), token_strip,
+            )  # fmt: skip
+    with right:
+        figure(
+            f"moved_{place}", trace, (str(rule),),
+            lambda: rerouted_bars(trace, cost, name), plot,
+        )  # fmt: skip
+
+
+def _cost(trace: RoutingTrace, rule: RoutingRule) -> Comparison:
+    model, text = session.shown()
+    if session.kept():
+        session.traced_again(trace)
+    changed = runs.enforced_trace(model, text, trace.router.stack, Rule((Assign(rule),)))
+    return _compared(trace.key, changed.key, trace, changed)
+
+
+@st.cache_resource(max_entries=8, scope="session", show_spinner=False)
+def _compared(key: str, other: str, _trace: RoutingTrace, _changed: RoutingTrace) -> Comparison:
+    return compare(_trace, _changed)

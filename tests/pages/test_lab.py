@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import moeviz
 from moeviz.charts.lab_words import NAMES, OWN
 from moeviz.charts.words import percent
+from moeviz.metrics.compare import compare
 from moeviz.metrics.rerouted import own_route, rerouted_layer
+from moeviz.rules.interventions import Assign
 from moeviz.rules.routing import ALGORITHMS, RoutingRule
 from moeviz.ui import session
 from moeviz.ui.examples import MIXED
@@ -141,3 +144,48 @@ def test_a_trace_without_logits_says_why_the_lab_cannot_work(page, model):
         for i in page.info
     )
     assert "moeviz_grid" not in components(page)
+
+
+def press(page, label: str):
+    return next(b for b in page.button if b.label == label).click().run()
+
+
+def test_an_algorithm_is_run_in_the_model_on_request(page, model, trace):
+    page.query_params["algorithms"] = "switch,expert-choice"
+    page.run()
+    press(page, "Run with Switch and Expert choice")
+    assert not page.exception and not page.error
+    before = float(np.nanmean(trace.loss))
+    for rule in (RoutingRule("switch"), RoutingRule("expert-choice")):
+        forced = moeviz.trace_text(model, MIXED, rule=Assign(rule))
+        cost = compare(trace, forced)
+        after = float(np.nanmean(forced.loss))
+        assert (
+            f"With {NAMES[rule.name]} in every layer the loss rises from {before:.3f} to "
+            f"{after:.3f} nats a token ({cost.mean_change:+.3f}, "
+        ) in said(page)
+    assert components(page).count("moeviz_strip") == 2
+    assert any("a loss that falls may be a peek ahead" in c.value for c in page.caption)
+    page.number_input(key="lab_factor").set_value(2.0).run()
+    assert "nats a token" not in said(page)
+
+
+def test_the_models_own_rule_leaves_the_loss_as_it_is(page, trace):
+    page.query_params["algorithms"] = "token-choice,soft"
+    page.run()
+    press(page, "Run with Token choice and Soft MoE")
+    before = float(np.nanmean(trace.loss))
+    assert f"With Token choice in every layer the loss stays at {before:.3f} nats a token." in said(
+        page
+    )
+    assert [e.value.replace("\\", "") for e in page.error] == [
+        "Soft MoE: Soft MoE mixes tokens before the experts read them, which no choice of experts "
+        "can do, so it cannot be enforced."
+    ]
+
+
+def test_the_sentence_follows_the_balancing_step(page, trace):
+    page.query_params["algorithms"] = "loss-free"
+    page.query_params["moment"] = "0"
+    page.run()
+    assert "Loss-free bias keeps 100 % of the choices" in said(page)
