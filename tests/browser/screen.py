@@ -1,8 +1,8 @@
-"""What a person does on the Explore page."""
+"""What a person does in the app, and reads on it."""
 
 from contextlib import contextmanager, suppress
 
-from playwright.sync_api import TimeoutError
+from playwright.sync_api import TimeoutError, expect
 
 from moeviz.bench.screen import settle, token
 
@@ -80,3 +80,21 @@ def legend(page) -> list[tuple[int, str]]:
     """(expert, share) of each chip under the text."""
     read = "es => es.map(e => [+e.dataset.expert, e.lastChild.textContent])"
     return [tuple(chip) for chip in page.locator(".chip").evaluate_all(read)]
+
+
+def plot(page, title: str):
+    """The card of bars or curves whose heading contains `title`."""
+    return page.locator(".root[data-plot]").filter(has=page.locator("h3", has_text=title))
+
+
+def rows(figure) -> list[list[str]]:
+    """The numbers of a figure, from its table."""
+    if not figure.locator(".sheet").count():
+        figure.get_by_text("As a table").click()
+    figure.locator(".sheet").wait_for()
+    return [line.split("\t") for line in figure.locator(".sheet tbody tr").all_inner_texts()]
+
+
+def says(page, words: str) -> None:
+    """Checks that one of the findings begins or goes on like this."""
+    expect(page.locator("h4").filter(has_text=words)).to_have_count(1)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser.screen import answered, cell, grid, pick, run_text, shown_text
+from browser.screen import answered, cell, grid, pick, plot, rows, run_text, says, shown_text
 from playwright.sync_api import expect
 
 import moeviz
@@ -21,19 +21,6 @@ OUTPUT = Path(__file__).parent.parent / "output"
 FIRST = CapacityRule(1.25, "vmoe")
 
 
-def plot(page, title: str):
-    """The card of bars or curves whose heading contains `title`."""
-    return page.locator(".root[data-plot]").filter(has=page.locator("h3", has_text=title))
-
-
-def rows(figure) -> list[list[str]]:
-    """The numbers of a figure, from its table."""
-    if not figure.locator(".sheet").count():
-        figure.get_by_text("As a table").click()
-    figure.locator(".sheet").wait_for()
-    return [line.split("\t") for line in figure.locator(".sheet tbody tr").all_inner_texts()]
-
-
 def marked(page, kind: str) -> set[int]:
     """First tokens of the units that the text shows as `kind` ("partly" or "gone")."""
     read = "es => es.map(e => +e.dataset.token)"
@@ -48,10 +35,6 @@ def expected_marks(trace, row: int, rule: CapacityRule) -> tuple[set[int], set[i
     lost = {u.first for u in units if gone[u.first : u.first + u.count].any()}
     partly = {u.first for u in units if some[u.first : u.first + u.count].any()}
     return partly - lost, lost
-
-
-def says(page, words: str):
-    return expect(page.locator("h4").filter(has_text=words)).to_have_count(1)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark"), (1920, "light")])
