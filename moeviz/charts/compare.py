@@ -305,6 +305,7 @@ def plain_strip(
         "sides mean nothing: look at which tokens share one."
     )
     title = f"{side}: {model_name(trace.source.model)}"
+    title += "" if side == "A" else ", in its layer that agrees most"
     meta = {**picture.meta, "key": f"{picture.meta['key']}-{side}", "title": title, "side": side}
     return Picture({**meta, "read": read}, {**picture.arrays, "twin": twin})
 
@@ -323,18 +324,22 @@ def likeness_grid(a: RoutingTrace, b: RoutingTrace, found: Likeness, names: tupl
         "chosen": a.shape[3],
         "read": (
             "Each cell sets one layer of A against one of B. 100 %: tokens that share experts in "
-            "one share them in the other; chance gives "
-            f"{percent(float(found.chance.min()))} to {percent(float(found.chance.max()))}. Names "
-            "of experts play no part. Centred kernel alignment of the choices."
+            "one share them in the other, whatever the experts are called (centred kernel "
+            f"alignment). Small squares: no more than chance gives (95 % of {found.shuffles} "
+            "shuffles)."
         ),
         **_common(a, b, palette.sequential()),
     }
-    arrays = {"values": quantised(found.agreement, 0.0, high)}
-    return Picture(meta, {**arrays, **_floats(low=found.chance, high=found.chance)})
+    inside = (found.agreement >= found.low) & (found.agreement <= found.high)
+    arrays = {
+        "values": quantised(found.agreement, 0.0, high),
+        "inside": inside.astype(np.uint8),
+    }
+    return Picture(meta, {**arrays, **_floats(low=found.low, high=found.high)})
 
 
 def likeness_bars(
-    a: RoutingTrace, b: RoutingTrace, found: Likeness, band: tuple, row: int, names: tuple
+    a: RoutingTrace, b: RoutingTrace, found: Likeness, row: int, names: tuple
 ) -> Picture:
     """One layer of A against every layer of B, beside chance."""
     meta = {
@@ -346,11 +351,14 @@ def likeness_bars(
         "band": {"name": "chance"},
         "read": (
             "How alike this layer of A and each layer of B sort the same tokens. Grey: 95 % of "
-            "what comes out when the tokens of one model are shuffled."
+            f"what comes out when the tokens of one model are shuffled ({found.shuffles} times). "
+            "Few tokens agree much by chance."
         ),
         **_common(a, b),
     }
-    return Picture(meta, _floats(kept=found.agreement[row], low=band[0], high=band[1]))
+    return Picture(
+        meta, _floats(kept=found.agreement[row], low=found.low[row], high=found.high[row])
+    )
 
 
 def measure_bars(

@@ -112,11 +112,15 @@ def _size(trace: RoutingTrace) -> str:
 
 
 def likeness_headline(found: Likeness, names: tuple[list[str], list[str]]) -> str:
-    """The two layers that agree most, beside chance."""
+    """The two layers that agree most, beside chance, and on how many tokens that rests."""
     above = found.agreement - found.chance
     row, column = np.unravel_index(int(np.argmax(above)), above.shape)
-    return (
-        f"Layer {names[0][row]} of A and layer {names[1][column]} of B sort tokens most alike: "
-        f"{percent(found.agreement[row, column])} agreement, chance gives "
-        f"{percent(found.chance[row, column])}."
+    pair = (
+        f"layer {names[0][row]} of A and layer {names[1][column]} of B agree most, "
+        f"{percent(found.agreement[row, column])}; chance gives "
+        f"{percent(found.low[row, column])} to {percent(found.high[row, column])}"
     )
+    told = f" {plural(len(found.used), 'token')} that both cut alike were compared."
+    if above[row, column] <= found.lead:
+        return f"No more alike than the best of {above.size} pairs is by chance: {pair}.{told}"
+    return f"They sort tokens alike: {pair}.{told}"

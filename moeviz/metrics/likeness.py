@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,32 +14,41 @@ from moeviz.metrics.divergence import SHUFFLES
 from moeviz.metrics.runs import Run
 from moeviz.trace import RoutingTrace, TraceError
 
-MOST_TWINS = 512
+MOST_TWINS = 192
 """Twins whose routes are compared; of more, so many evenly spaced ones."""
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """How alike the layers of two models sort N tokens into experts.
+    """How alike the layers of two models sort N tokens into experts; A and B layers.
 
     twins: the tokens that both cut alike. used: [N] which of the twins were compared.
-    agreement: [A, B] for layers A of one and B of the other: 1 where tokens that share experts in
-    one share them in the other too, 0 where the two have nothing to do with each other.
-    chance: [A, B] its mean when the tokens of one model are shuffled, exactly.
+    agreement: [A, B] 1 where tokens that share experts in one layer share them in the other too, 0
+    where the two have nothing to do with each other.
+    chance: [A, B] its mean when the tokens of one model are shuffled, exactly. low, high: [A, B]
+    95 % band of it. lead: 95 % of the shuffles have no pair of layers further above `chance` than
+    this, which the best of A * B pairs must beat. shuffles: draws behind the bands.
     """
 
     twins: Alignment
     used: np.ndarray
     agreement: np.ndarray
     chance: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    lead: float
+    shuffles: int
 
 
-def likeness(a: RoutingTrace | Run, b: RoutingTrace | Run) -> Likeness:
+def likeness(
+    a: RoutingTrace | Run, b: RoutingTrace | Run, shuffles: int = SHUFFLES, seed: int = 0
+) -> Likeness:
     """The agreement of every layer of `a` with every layer of `b`; names of experts do not matter.
 
     Agreement is linear centred kernel alignment (Kornblith et al. 2019, arXiv:1905.00414) of the
     choices: how many experts each two tokens share, one table a layer, compared between models.
-    Raises TraceError where fewer than three tokens are cut alike.
+    Few tokens agree much by chance, hence the band. Raises TraceError where fewer than three tokens
+    are cut alike.
     """
     twins = align(a.tokens, b.tokens)
     used = _spaced(len(twins.pairs))
@@ -49,34 +60,33 @@ def likeness(a: RoutingTrace | Run, b: RoutingTrace | Run) -> Likeness:
     pairs = twins.pairs[used]
     one, other = _tables(a.experts[:, pairs[:, 0]]), _tables(b.experts[:, pairs[:, 1]])
     norms = np.outer(np.linalg.norm(one, axis=1), np.linalg.norm(other, axis=1))
-    traces = np.outer(*(table[:, :: len(used) + 1].sum(axis=1) for table in (one, other)))
+    sums = np.outer(*(table[:, :: len(used) + 1].sum(axis=1) for table in (one, other)))
+    chance = _ratio(sums / (len(used) - 1), norms)
+    draws = np.stack(list(_shuffled(one, other, norms, shuffles, seed)))
+    low, high = np.quantile(draws, (0.025, 0.975), axis=0)
     return Likeness(
         twins=twins,
         used=used,
         agreement=_ratio(one @ other.T, norms),
-        chance=_ratio(traces / (len(used) - 1), norms),
+        chance=chance,
+        low=low,
+        high=high,
+        lead=float(np.quantile((draws - chance).max(axis=(1, 2)), 0.95)),
+        shuffles=shuffles,
     )
 
 
-def agreement_band(
-    a: RoutingTrace | Run,
-    b: RoutingTrace | Run,
-    found: Likeness,
-    row: int,
-    shuffles: int = SHUFFLES,
-    seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """95 % band [B], [B] of the agreement of a's layer `row` with each of b's, tokens shuffled."""
-    pairs, rng = found.twins.pairs[found.used], np.random.default_rng(seed)
-    (one,) = _tables(a.experts[row : row + 1, pairs[:, 0]])
-    other = _tables(b.experts[:, pairs[:, 1]])
-    square, norms = one.reshape(len(pairs), -1), np.linalg.norm(one) * np.linalg.norm(other, axis=1)
-    draws = []
+def _shuffled(
+    one: np.ndarray, other: np.ndarray, norms: np.ndarray, shuffles: int, seed: int
+) -> Iterator[np.ndarray]:
+    """[A, B] agreement for each shuffle of one model's tokens, the same in all of its layers."""
+    rng, count = np.random.default_rng(seed), math.isqrt(one.shape[1])
+    fewer, more = (one, other) if len(one) <= len(other) else (other, one)
     for _ in range(shuffles):
-        order = rng.permutation(len(pairs))
-        draws.append(_ratio(other @ square[order][:, order].ravel(), norms))
-    low, high = np.quantile(draws, (0.025, 0.975), axis=0)
-    return low, high
+        order = rng.permutation(count)
+        places = (order[:, None] * count + order).ravel()
+        mixed = np.take(fewer, places, axis=1) @ more.T
+        yield _ratio(mixed if fewer is one else mixed.T, norms)
 
 
 def _tables(experts: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from moeviz.charts import compare_words as words
 from moeviz.charts.strip import strip_picture
 from moeviz.metrics.balance import balance, balance_chance
 from moeviz.metrics.difference import Difference, difference, saturation, saturation_chance
-from moeviz.metrics.likeness import Likeness, agreement_band, likeness
+from moeviz.metrics.likeness import Likeness, likeness
 from moeviz.metrics.load import layer_sizes
 from moeviz.metrics.repetition import repetition
 from moeviz.metrics.runs import Run
@@ -245,6 +245,8 @@ def moment_choice(against: Against) -> None:
         "Passages in (none chosen: all)", codes, key="b_passages", format_func=LANGUAGES.get,
         on_change=take,
     )  # fmt: skip
+    losses = [f"{record.loss[moment]:.2f} nats" for moment in against.moments]
+    st.caption(f"Mean next-token loss on all passages: {losses[0]} at A, {losses[1]} at B.")
 
 
 def found_sides(trace: RoutingTrace | None, against: Against) -> Sides | None:
@@ -315,7 +317,8 @@ def _toolbar(found: Sides, view: View, against: Against | None = None) -> None:
 
 def show(found: Sides, view: View, against: Against) -> None:
     """The findings in words, then the pictures."""
-    for sentence in words.cautions(found.a, found.b):
+    notes = [note for note in found.b.source.notes if note not in found.a.source.notes]
+    for sentence in (*(f"B: {note}" for note in notes), *words.cautions(found.a, found.b)):
         st.warning(plain(sentence))
     if found.same_experts:
         _show_difference(found, view, against)
@@ -405,8 +408,7 @@ def _show_likeness(found: Sides, view: View) -> None:
         )
     with right:
         draw("agreement", (), heat_grid, lambda: pictures.likeness_grid(a, b, like, names))
-        band = _agreement_band(a.key, b.key, row, a, b, like)
-        draw("alike", (row,), plot, lambda: pictures.likeness_bars(a, b, like, band, row, names))
+        draw("alike", (row,), plot, lambda: pictures.likeness_bars(a, b, like, row, names))
     _show_measures(a, b, names, draw)
 
 
@@ -447,13 +449,6 @@ def _difference(key: str, other: str, linked: bool, _a: Run, _b: Run) -> Differe
 @st.cache_resource(max_entries=4, scope="session", show_spinner=False)
 def _likeness(key: str, other: str, _a: RoutingTrace, _b: RoutingTrace) -> Likeness:
     return likeness(_a, _b)
-
-
-@st.cache_resource(max_entries=64, scope="session", show_spinner=False)
-def _agreement_band(
-    key: str, other: str, row: int, _a: RoutingTrace, _b: RoutingTrace, _found: Likeness
-) -> tuple[np.ndarray, np.ndarray]:
-    return agreement_band(_a, _b, _found, row)
 
 
 def link(against: Against) -> dict[str, str]:
