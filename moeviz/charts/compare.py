@@ -315,8 +315,8 @@ def likeness_grid(a: RoutingTrace, b: RoutingTrace, found: Likeness, names: tupl
     high = float(found.agreement.max()) or 1.0
     meta = {
         "title": "Which layers sort tokens alike",
-        "rows": {"kind": "layer", "name": "Layer of A", "labels": names[0]},
-        "across": {"kind": "layer of B", "name": "Layer of B", "labels": names[1]},
+        "rows": {"kind": "layer", "name": "A layer", "labels": names[0]},
+        "across": {"kind": "layer", "name": "B layer", "labels": names[1]},
         "fixed": {},
         "cell": {"name": "Agreement", "low": 0.0, "high": high, "unit": "%"},
         "ends": ["0 %", percent(high)],

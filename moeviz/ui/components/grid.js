@@ -145,7 +145,7 @@ function sharesTable(own, share = (v) => cellText(own.picture.meta, v)) {
     const v = valueAt(own, r, c);
     return v === null ? "" : share(v);
   })]);
-  return { head: [meta.rows.name, ...Array.from({ length: meta.columns }, (_, c) => String(c))], rows, full: () => sharesTable(own, exact) };
+  return { head: [meta.rows.name, ...Array.from({ length: meta.columns }, (_, c) => columnLabel(meta, c))], rows, full: () => sharesTable(own, exact) };
 }
 
 // ---- geometry
@@ -527,7 +527,8 @@ function select(own, pick) {
     own.sel = { row: pick.label ?? -1, column: pick.expert ?? -1 };
   } else {
     const row = pick.row ?? -1;
-    own.sel = { row, column: -1, cell: row >= 0 && pick.expert != null ? [row, pick.expert] : null };
+    const expert = own.picture.meta.across ? null : pick.expert;
+    own.sel = { row, column: -1, cell: row >= 0 && expert != null ? [row, expert] : null };
   }
   draw(own);
 }
@@ -610,12 +611,13 @@ function wordsFor(own, { row, column }) {
     return [[name, "title"], [`${percentText(bars[column])} of the layer's assignments`, ""], [`even ${percentText(even)}, chance ${percentText(low)} to ${percentText(high)}`, "soft"]];
   }
   const label = meta.rows.labels[row];
-  const title = meta.rows.kind === "layer" ? `Layer ${label}` : label;
+  const title = meta.rows.kind === "layer" ? `${meta.rows.name} ${label}` : label;
   if (column < 0) return [[title, "title"], ...(meta.rows.kind === "token" ? [[`token ${row + 1}`, "soft"]] : [])];
   return [[title, "title"], [placeWords(meta, row, column), "soft"], [valueWords(own, row, column), ""], ...choiceWords(own, row, column)];
 }
 
 function placeWords(meta, row, column) {
+  if (meta.across && meta.rows.kind === "layer") return `${meta.across.name} ${columnLabel(meta, column)}`;
   if (meta.across) return `token ${row + 1}, layer ${columnLabel(meta, column)}, expert ${meta.fixed.expert}`;
   return meta.rows.kind === "token" ? `token ${row + 1}, layer ${meta.fixed.layer}, expert ${column}` : `expert ${column}`;
 }
