@@ -152,6 +152,8 @@ def asked_trace() -> RoutingTrace | None:
 def _text_trace() -> RoutingTrace | None:
     text_box()
     links.link_notes()
+    if st.session_state.get("lost_trace") and "shown" not in st.session_state:
+        return None  # who came to open a file need not wait for a model
     slot = st.empty()
     trace, trouble = session.shown_trace(get_ready(slot))
     if trouble:

@@ -113,8 +113,12 @@ def test_sessions_never_share_a_trace(page, trace):
     stranger = AppTest.from_file(APP, default_timeout=120)
     stranger.query_params["trace"] = trace.key
     stranger.run()
-    assert stranger.session_state["view_of"] != trace.key
+    assert "view_of" not in stranger.session_state
+    assert not stranger.get("bidi_component")
     assert "not here" in infos(stranger)[0]
+    press(stranger, "Run")
+    assert stranger.session_state["view_of"] != trace.key
+    assert not stranger.info
 
 
 def test_a_new_text_or_model_leaves_the_trace(page, trace):
@@ -256,29 +260,30 @@ def test_an_encoders_trace_is_shown_without_its_model(page):
 
 WITHOUT_TORCH = """
 import sys
+from pathlib import Path
 from streamlit.testing.v1 import AppTest
-from moeviz.store.files import open_trace
-from moeviz.ui.session import Kept
 
-trace = open_trace(sys.argv[1])
-page = AppTest.from_file("app.py", default_timeout=120)
-page.session_state["kept_traces"] = {trace.key: Kept(trace, "uploaded", "a.moetrace")}
-page.session_state["kept"] = trace.key
-page.query_params["trace"] = trace.key
+data, key = Path(sys.argv[1]).read_bytes(), sys.argv[2]
+page = AppTest.from_file(Path("app.py").resolve(), default_timeout=120)
+page.query_params["trace"] = key
+page.run()
+assert page.info[0].value.startswith("This link was made with a trace that is not here.")
+page.file_uploader[0].upload("a.moetrace", data)
+page.run()
 for name in ("explore", "capacity"):
     page.switch_page(f"pages/{name}.py").run()
     assert not page.exception, page.exception
     assert len(page.get("bidi_component")) > 4
-    assert page.session_state["view_of"] == trace.key
+    assert page.session_state["view_of"] == key
 page.button_group(key="layer").set_value("0").run()
 print([name for name in ("torch", "transformers", "umap") if name in sys.modules])
 """
 
 
 def test_a_saved_trace_is_shown_with_no_torch_loaded(trace, tmp_path):
+    """By the way that people take: a link to a trace, its file, two pages, a click."""
     path = trace.save(tmp_path / "a.moetrace")
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, str(path)], capture_output=True, text=True, cwd=ROOT
-    )
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(path), trace.key]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == "[]"
