@@ -140,7 +140,7 @@ def chromium() -> Iterator:
 def open_app(page, url: str, query: str = "") -> None:
     """Open the page and wait until everything is drawn."""
     page.goto(f"{url}/{query}")
-    page.locator(".strip .t").first.wait_for(timeout=60_000)
+    page.locator(".strip .t").first.wait_for(timeout=120_000)
     settle(page)
 
 
