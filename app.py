@@ -19,6 +19,7 @@ st.navigation(
         st.Page("pages/learn.py", title="Learn", url_path="learn"),
         st.Page("pages/workshop.py", title="Workshop", url_path="workshop"),
         st.Page("pages/models.py", title="Models", url_path="models"),
+        st.Page("pages/what-if.py", title="What if", url_path="what-if"),
         st.Page("pages/lab.py", title="Lab", url_path="lab"),
         st.Page("pages/contrast.py", title="Contrast", url_path="contrast"),
     ],

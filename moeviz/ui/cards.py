@@ -31,7 +31,7 @@ LONGEST = 110
 
 MOST_TOKENS = 20
 
-WHAT_IF = Path(__file__).parent.parent.parent / "pages" / "what_if.py"
+WHAT_IF = Path(__file__).parent.parent.parent / "pages" / "what-if.py"
 
 
 def cards_section(data: DataSet, inquiry: Inquiry) -> None:

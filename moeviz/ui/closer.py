@@ -50,11 +50,19 @@ def _token(trace: RoutingTrace, view: View) -> None:
 def _expert(trace: RoutingTrace, view: View) -> None:
     row, expert, scope = view.row, expert_shown(trace, view), view.selection
     options = (row, expert, scope)
+    _what_if(expert)
     figure("taken", trace, options, lambda: _taken(trace, row, expert, scope), ranked)
     if layer_sizes(trace)[1][row] > 1:
         figure("partners", trace, options, lambda: _partners(trace, row, expert, scope), ranked)
     else:
         st.caption("This layer gives every token one expert, so no two are chosen together.")
+
+
+def _what_if(expert: int) -> None:
+    """The way to the page where this expert can be muted, or more."""
+    if st.button(f"What if expert {expert} were muted?", key="mute_this"):
+        st.session_state["mute_picked"] = True
+        st.switch_page("pages/what-if.py")
 
 
 def _taken(trace: RoutingTrace, row: int, expert: int, scope: Scope) -> Picture:

@@ -17,7 +17,7 @@ from moeviz.ui.picker import forget_offer, ways_to_load
 from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
 
 PARAMETERS = ("model", "text", "long", "trace", "layer", "expert", "token", "until", "colour",
-              "cells", "columns", "look", "measure", "step",
+              "cells", "columns", "look", "measure", "step", "rule",
               *setting.PARAMETERS, *lab_setting.PARAMETERS, *against.PARAMETERS,
               *draft.PARAMETERS, *pairs.PARAMETERS)  # fmt: skip
 

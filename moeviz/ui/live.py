@@ -107,7 +107,7 @@ def begin(model: str, draft: Draft) -> Live:
         lambda stop: generate(
             loaded, draft.prompt, draft.most, draft.temperature, draft.top_p, draft.seed, stop=stop
         ),
-        _connected(),
+        connected(),
     )
     sites = tuple(site.layer for site in loaded.sites if site.stack == "decoder")
     prompt = encode(loaded.tokenizer, draft.prompt)
@@ -116,7 +116,7 @@ def begin(model: str, draft: Draft) -> Live:
     return Live(model, draft, writing, reel)
 
 
-def _connected() -> Callable[[], bool]:
+def connected() -> Callable[[], bool]:
     """Whether this visitor is still there; asked from another thread."""
     context = get_script_run_ctx()
     visitor = context.session_id if context else ""

@@ -37,8 +37,10 @@ export default function (component) {
     [own.shown, own.at] = [PAGE, 0];
     own.list.scrollTop = 0;
   }
+  own.theme = themeOf(own.root);
   write(own);
   const { meta } = own.picture;
+  own.list.classList.toggle("still", !meta.pick);
   Object.assign(own.root.dataset, { key: meta.key, list: meta.pick, lines: meta.rows.length });
   return () => forget(own);
 }
@@ -52,7 +54,7 @@ function write(own) {
   own.read.textContent = meta.rows.length ? meta.read : meta.empty;
   own.list.setAttribute("aria-label", `${meta.title}: ${meta.rows.length} lines. Arrow keys move, Enter picks.`);
   const band = meta.band && Number.isFinite(meta.band.low) && meta.band;
-  refill(own.foot, [el("span", "bar-sign", meta.value.name), band && el("span", "swatch band", `${band.name} ${bandWords(meta)}`)]);
+  refill(own.foot, [el("span", meta.inks ? "" : "bar-sign", meta.value.name), band && el("span", "swatch band", `${band.name} ${bandWords(meta)}`)]);
   own.foot.hidden = own.list.hidden = !meta.rows.length;
   refill(own.sheets, [meta.rows.length && sheet("As a table", () => table(own), false)]);
   sortKeys(own);
@@ -63,7 +65,8 @@ function table(own, word = (v) => say(own.picture.meta.value, v)) {
   const { meta, values, at } = own.picture;
   const token = meta.pick === "token";
   const rows = meta.rows.map(([label, before, after], i) => [...(token ? [String(at[i] + 1), label, before + label + after] : [label]), word(values[i])]);
-  return { head: [...(token ? ["#", "Token", "In the text"] : ["Expert"]), meta.value.name], rows, full: () => table(own, exact) };
+  const what = meta.value.of ?? "Expert";
+  return { head: [...(token ? ["#", "Token", "In the text"] : [what]), meta.value.name], rows, full: () => table(own, exact) };
 }
 
 function bandWords({ band, value }) {
@@ -71,7 +74,8 @@ function bandWords({ band, value }) {
   return low === high ? low : `${low} to ${high}`;
 }
 
-const say = (value, v) => (value.unit === "%" ? percentText(v) : digits(v));
+const signed = (v) => (v < 0 ? "−" : "+") + Math.abs(v).toFixed(3);
+const say = (value, v) => (value.unit === "%" ? percentText(v) : value.signed ? signed(v) : digits(v));
 
 function sortKeys(own) {
   const { sorts, rows } = own.picture.meta;
@@ -119,13 +123,15 @@ function lineOf(own, i) {
   words.dir = "auto";
   if (meta.pick === "token") line.append(el("span", "number", (at[i] + 1).toLocaleString("en")));
   words.append(el("span", "soft", before), el(before || after ? "b" : "span", "label", label), el("span", "soft", after));
-  line.append(words, barOf(meta, values[i]), el("span", "value", say(meta.value, values[i])));
+  line.append(words, barOf(own, i), el("span", "value", say(meta.value, values[i])));
   return line;
 }
 
-function barOf({ value, band }, v) {
-  const bar = el("span", "bar");
-  const share = (x) => `${100 * Math.min(1, Math.max(0, x / value.high))}%`;
+// From zero, which is not the left end where values may be negative (low); its 95 % as a line.
+function barOf(own, i) {
+  const { meta: { value, band, inks }, values, low, high } = own.picture;
+  const bar = el("span", "bar"), v = values[i], least = value.low ?? 0;
+  const share = (x) => `${100 * Math.min(1, Math.max(0, (x - least) / (value.high - least)))}%`;
   if (band && Number.isFinite(band.low)) {
     const chance = el("span", "band");
     chance.style.left = share(band.low);
@@ -133,8 +139,21 @@ function barOf({ value, band }, v) {
     bar.append(chance);
   }
   const fill = el("span", "fill");
-  fill.style.width = share(v);
+  fill.style.left = share(Math.min(0, v));
+  fill.style.width = `calc(${share(Math.max(0, v))} - ${share(Math.min(0, v))})`;
+  if (inks) fill.style.background = inks[own.theme.dark ? "dark" : "light"][v > 0 ? "lost" : "kept"];
   bar.append(fill);
+  if (low) {
+    const line = el("span", "whisker");
+    line.style.left = share(low[i]);
+    line.style.width = `max(1px, calc(${share(high[i])} - ${share(low[i])}))`;
+    bar.append(line);
+  }
+  if (least < 0) {
+    const zero = el("span", "zero");
+    zero.style.left = share(0);
+    bar.append(zero);
+  }
   return bar;
 }
 
@@ -150,7 +169,7 @@ function mark(own, pick) {
 }
 
 function take(own, line) {
-  if (!line) return;
+  if (!line || !own.picture.meta.pick) return;
   rove(own, [...own.list.children].indexOf(line));
   choose(own.component, { [own.picture.meta.pick]: Number(line.dataset.at) });
 }

@@ -1,0 +1,96 @@
+"""Computations of one visitor that take longer than a click: in a thread, watched and stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import streamlit as st
+
+from moeviz.trace import MoevizError
+from moeviz.ui.live import connected
+from moeviz.ui.markdown import plain
+
+TICK = 0.4
+"""Seconds between two looks at what is under way."""
+
+
+class Trials:
+    """Results that come one by one from a thread; it ends when cancelled or when nobody is there.
+
+    mark: what it was asked for; total: how many results there will be; found: those so far.
+    """
+
+    def __init__(self, mark: Hashable, steps: Iterator[Any], total: int, there: Callable[[], bool]):
+        self.mark, self.total, self.found = mark, total, []
+        self.trouble, self.cancelled = "", False
+        self._steps, self._there = steps, there
+        self._thread = threading.Thread(target=self._run, name="trials", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive() and not self.cancelled
+
+    @property
+    def finished(self) -> bool:
+        """Whether all results are there."""
+        return not self._thread.is_alive() and not self.cancelled and not self.trouble
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def _run(self) -> None:
+        try:
+            for result in self._steps:
+                if self.cancelled or not self._there():
+                    self.cancelled = True
+                    break
+                self.found.append(result)
+        except MoevizError as error:
+            self.trouble = str(error)
+        except Exception as error:  # whatever a model's own code may raise
+            self.trouble = f"It stopped: {' '.join(str(error).split()) or type(error).__name__}"
+        finally:
+            self._steps = iter(())
+
+
+def trials() -> dict[str, Trials]:
+    """This visitor's trials by kind, the newest of each."""
+    return st.session_state.setdefault("trials", {})
+
+
+def start(kind: str, mark: Hashable, steps: Iterator[Any], total: int) -> None:
+    """Begin trials in the place of those of this kind; the same are not begun twice."""
+    here = trials().get(kind)
+    if here is not None and here.mark == mark and (here.running or here.finished):
+        return
+    if here is not None:
+        here.cancel()
+    trials()[kind] = Trials(mark, steps, total, connected())
+
+
+def found(kind: str, mark: Hashable) -> Trials | None:
+    """Those of this kind if it is for `mark`; one for something else is stopped."""
+    here = trials().get(kind)
+    if here is None or here.mark != mark:
+        if here is not None:
+            here.cancel()
+        return None
+    return None if here.cancelled else here
+
+
+def progress(kind: str, here: Trials, words: str) -> None:
+    """How far they are, with a way to stop them; or what went wrong."""
+    if here.trouble:
+        st.error(plain(here.trouble))
+    elif here.running:
+        done = min(len(here.found), here.total)
+        st.progress(done / here.total, plain(f"{words}: {done:,} of {here.total:,}"))
+        st.button("Cancel", key=f"cancel_{kind}", on_click=here.cancel)
+
+
+def any_running() -> bool:
+    """Whether the page should look again soon."""
+    return any(here.running for here in trials().values())

@@ -1,0 +1,44 @@
+"""What if: change the routing and see what the model does."""
+
+import streamlit as st
+
+from moeviz.trace import RoutingTrace
+from moeviz.ui import ask, explore, links, session, trials, what_if
+from moeviz.ui.components import wire
+from moeviz.ui.door import through_door
+
+through_door("what-if")
+links.open_link()
+facts = ask.model_bar()
+st.title("What if the routing were different?", anchor=False)
+st.markdown(
+    "Looking shows what goes with what; changing shows what matters. Take an expert away, force "
+    "one, or turn the router's knobs: the model reads your text again, and every token shows what "
+    "it paid."
+)
+trace = ask.asked_trace()
+
+
+def look(trace: RoutingTrace, ticking: bool) -> None:
+    """Pick, compute, draw: runs again on every click, and by itself while a job runs."""
+    what_if.trouble()
+    what_if.take_link()
+    view = links.current_view(trace)
+    what_if.toolbar(trace, view)
+    rule = what_if.rule_in_short(what_if.current_rule(trace, view))
+    if rule is not None:
+        view = what_if.results(trace, view, rule)
+    what_if.sweep(trace, view)
+    what_if.search(trace, view)
+    what_if.writing(rule)
+    wire(view, st.session_state.get("step", 0), session.visit())
+    links.write_link(trace, view, what_if.to_link())
+    if trials.any_running() != ticking:
+        st.rerun()
+
+
+if trace is not None:
+    ask.introduce(trace, facts)
+    running = trials.any_running()
+    st.fragment(look, run_every=trials.TICK if running else None)(trace, running)
+    explore.downloads(trace)
