@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moeviz.charts import palette
-from moeviz.charts.heat import token_labels
+from moeviz.charts.heat import token_name
 from moeviz.charts.picture import Picture
 from moeviz.charts.words import loss_words, model_name, percent, plural, visible
 from moeviz.metrics.compare import Ablations, Comparison, Control
@@ -52,7 +52,7 @@ def prediction_list(trace: RoutingTrace, token: int, found: Predictions, changed
     true = int(trace.tokens.ids[token + 1]) if token + 1 < len(trace.tokens) else None
     meta = {
         "title": "Predicted with the rule" if changed else "Predicted without it",
-        "chip": token_labels(trace, cut=32)[token],
+        "chip": token_name(trace, token),
         "facts": [] if changed else [["True next token", loss_words(float(trace.loss[token]))]],
         "pick": "",
         "rows": [
@@ -114,7 +114,7 @@ def route_list(
     better = sum(loss < base - 1e-6 for _, loss in routes)
     meta = {
         "title": "The best routes of equal compute",
-        "chip": token_labels(trace, cut=32)[token],
+        "chip": token_name(trace, token),
         "place": f"layer {layer_names(trace.layers)[row]}",
         "facts": [
             ["Routes tried", f"{len(routes):,}"],

@@ -1,4 +1,4 @@
-"""Runs of the What-if page: the rule in force, and the long ones as jobs."""
+"""Runs of the What-if page: the rule in force, and the long ones as trials."""
 
 from __future__ import annotations
 
