@@ -186,8 +186,8 @@ def _ranking(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> No
             "Expert": f"{expert} of layer {labels[row]}",
             names[0]: 100 * found.share_a[row, expert],
             names[1]: 100 * found.share_b[row, expert],
-            "Difference": 100 * found.difference[row, expert],
-            "Chance": found.p[row, expert],
+            "Difference": round(100 * float(found.difference[row, expert])),
+            "By chance": found.p[row, expert],
         }
         for row, expert in found.ranked()[:RANKED]
     ]
@@ -199,13 +199,14 @@ def _ranking(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> No
             "Expert": column.TextColumn(width=90),
             names[0]: column.ProgressColumn(**bar, help="Share of the tokens that choose it"),
             names[1]: column.ProgressColumn(**bar, help="Share of the tokens that choose it"),
-            "Difference": column.NumberColumn(format="%+.0f points", width="small"),
-            "Chance": column.NumberColumn(
-                format="%.3f", width="small",
-                help="Share of shuffles in which any expert of any layer differs at least as much",
-            ),
+            "Difference": column.NumberColumn(format="%+d points", width="small"),
+            "By chance": column.NumberColumn(format="%.3f", width="small"),
         },
     )  # fmt: skip
+    st.caption(
+        "Bars: share of the set's tokens that the expert reads. By chance: share of shuffles in "
+        "which any expert of any layer differs at least as much."
+    )
 
 
 def selected(trace: RoutingTrace, view: View, found: Contrast, names: tuple[str, str]) -> None:

@@ -138,6 +138,11 @@ def finding(trace: RoutingTrace, view: View, found: list[Rerouted]) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="simulated"):
         st.badge("SIMULATED", color="orange", width="content")
         st.caption("The same router logits under other rules. The model itself ran as it is.")
+    if trace.router.scoring not in ("softmax", "sigmoid"):
+        st.caption(
+            "This model weighs experts in a way of its own; what other rules would choose is "
+            "shown with softmax weights."
+        )
     for each in found:
         st.markdown("#### " + plain(words.rerouted_sentence(each, own, label)))
 
