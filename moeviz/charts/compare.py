@@ -252,47 +252,6 @@ def side_grid(run: Run, side: str) -> Picture:
     return replace(picture, meta={**picture.meta, "title": f"{side}: {run.name}"})
 
 
-def saturation_lines(
-    run: Run, settled: np.ndarray, seen: np.ndarray, chance: tuple[float, float], row: int, at: int
-) -> Picture:
-    """Share of the final choices made already at each moment of training, a line a layer.
-
-    settled [C, L]; seen [C] tokens trained on; chance: 95 % of layers of random routers; at: the
-    moment that side A shows.
-    """
-    moments = np.arange(len(seen))
-    meta = {
-        "kind": "lines",
-        "title": "How routing settled",
-        "place": f"layer {run.layers[row]}",
-        "x": {
-            "name": "Tokens trained on",
-            "low": 0.0,
-            "high": float(len(seen) - 1),
-            "words": [tokens_seen(n) for n in seen],
-        },
-        "y": {"name": "Final choices made already", "unit": "%"},
-        "lines": [f"Layer {x}" for x in run.layers],
-        "strong": row,
-        "upright": {"at": at, "name": "A"},
-        "band": {"name": "chance"},
-        "read": (
-            "Router saturation: how many of the choices that the finished model makes were made "
-            "at each moment already, a line a layer. Grey: routers that choose at random."
-        ),
-        **_common(run, run),
-    }
-    low, high = (np.full(len(seen), end) for end in chance)
-    return Picture(meta, _floats(xs=moments, values=settled, low=low, high=high))
-
-
-def tokens_seen(count: int) -> str:
-    """A number of training tokens in few letters: "0", "41 K", "10.4 M"."""
-    if count >= 1e6:
-        return f"{count / 1e6:.1f} M"
-    return f"{count / 1e3:.0f} K" if count >= 1e3 else str(int(count))
-
-
 def plain_strip(
     picture: Picture, a: RoutingTrace, b: RoutingTrace, found: Likeness, side: str
 ) -> Picture:

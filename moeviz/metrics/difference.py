@@ -112,26 +112,6 @@ def shuffled_sides(
     return sides
 
 
-def saturation_chance(tokens: int, experts: int, chosen: int) -> tuple[float, float]:
-    """95 % of layers whose routers choose at random agree with the last moment this much.
-
-    The overlap of two random sets of K among E is hypergeometric; its mean over many tokens normal.
-    """
-    even = chosen / experts
-    variance = even * (1 - even) * (experts - chosen) / max(1, experts - 1) / chosen
-    spread = 1.96 * (variance / tokens) ** 0.5
-    return even - spread, even + spread
-
-
-def saturation(experts: np.ndarray) -> np.ndarray:
-    """[C, L] share of the last moment's choices that each of C moments of training made already.
-
-    experts: [C, L, T, K] of the same tokens; chance is K / E. Router saturation of Muennighoff et
-    al. 2024 (arXiv:2409.02060, eq. 7).
-    """
-    return np.stack([_overlap(moment, experts[-1]).mean(axis=1) for moment in experts])
-
-
 def _overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """[L, N] share of choices [L, N, K] that two runs have in common; 1 where both chose none."""
     met = ((a[..., :, None] == b[..., None, :]) & (a[..., :, None] != EMPTY)).sum(axis=(-1, -2))

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
 
 from moeviz.charts import compare as pictures
 from moeviz.charts import compare_words as words
+from moeviz.charts.picture import Picture
+from moeviz.charts.specialise import growth_lines
+from moeviz.charts.specialise_words import growth_words
 from moeviz.charts.strip import strip_picture
+from moeviz.corpora.emergence import load_emergence
+from moeviz.corpora.passages import passages_in
 from moeviz.metrics.balance import balance, balance_chance
-from moeviz.metrics.difference import Difference, difference, saturation, saturation_chance
+from moeviz.metrics.difference import Difference, difference
+from moeviz.metrics.emergence import saturation
 from moeviz.metrics.likeness import Likeness, likeness
 from moeviz.metrics.load import layer_sizes
 from moeviz.metrics.repetition import repetition
 from moeviz.metrics.runs import Run
+from moeviz.rules.words import short_count
 from moeviz.store.files import read_trace
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import against as choice
@@ -226,11 +234,12 @@ _SIDE_B: dict[str, Callable[[Against], None]] = {
 
 def moment_choice(against: Against) -> None:
     """Which two moments of training, and which passages."""
-    state, record = st.session_state, sides.training_record()
-    names = [pictures.tokens_seen(n) for n in record.seen]
+    state, record = st.session_state, load_emergence()
+    names = [short_count(int(count)) for count in record.seen]
     start, end = against.moments
     state["b_moments"] = (names[start], names[end])
-    state["b_passages"] = against.passages if against.passages in record.languages else None
+    codes = [code for code in LANGUAGES if code in record.labels["language"]]
+    state["b_passages"] = against.passages if against.passages in codes else None
 
     def take() -> None:
         chosen = tuple(names.index(name) for name in state["b_moments"])
@@ -240,7 +249,6 @@ def moment_choice(against: Against) -> None:
         "From A to B: tokens that the demo model had been trained on", names, key="b_moments",
         on_change=take,
     )  # fmt: skip
-    codes = [code for code in LANGUAGES if code in record.languages]
     st.pills(
         "Passages in (none chosen: all)", codes, key="b_passages", format_func=LANGUAGES.get,
         on_change=take,
@@ -352,7 +360,7 @@ def _show_difference(found: Sides, view: View, against: Against) -> None:
         if len(change.twins.pairs):
             draw("kept", (), plot, lambda: pictures.kept_bars(a, b, change, labels))
         if against.way == "moment":
-            draw("settled", (row, against), plot, lambda: _saturation(a, against, row))
+            draw("settled", (row, against), plot, lambda: _settling(against, row))
         draw("gap", (), heat_grid, lambda: pictures.change_grid(a, b, change, labels))
     one, other = st.columns(2, gap="medium")
     with one:
@@ -370,12 +378,18 @@ def _drawer(a: Run | RoutingTrace, b: Run | RoutingTrace) -> Callable:
     return draw
 
 
-def _saturation(run: Run, against: Against, row: int):
-    record = sides.training_record()
-    places = record.passages(against.passages if against.passages in record.languages else "")
-    settled = saturation(record.choices(places))
-    chance = saturation_chance(len(run.tokens), run.router.experts, run.router.chosen)
-    return pictures.saturation_lines(run, settled, record.seen, chance, row, against.moments[0])
+def _settling(against: Against, row: int) -> Picture:
+    """How many of the final choices each moment made already."""
+    found = load_emergence()
+    part = replace(found, experts=found.experts[:, :, passages_in(against.passages)])
+    grown = saturation(part)
+    title, read = growth_words("saturation", "")
+    seen = [short_count(int(count)) for count in found.seen]
+    layers = [str(layer) for layer in range(found.experts.shape[1])]
+    return growth_lines(
+        title, read, grown.name, grown.unit, grown.values, grown.chance, seen, layers, row,
+        against.moments[0],
+    )  # fmt: skip
 
 
 def _show_likeness(found: Sides, view: View) -> None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from moeviz.charts.compare import tokens_seen
 from moeviz.charts.words import model_name
+from moeviz.corpora.emergence import load_emergence
+from moeviz.corpora.passages import passage_choices, passage_tokens, passages_in
 from moeviz.metrics.difference import check_comparable
 from moeviz.metrics.runs import Run, prompt_and_generated, run_of
-from moeviz.store.emergence import Emergence, open_emergence
-from moeviz.trace import MoevizError, Provenance, RoutingTrace
+from moeviz.rules.words import short_count
+from moeviz.trace import MoevizError, Provenance, RouterSpec, RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.against import Against, partner
 from moeviz.ui.at_hand import at_hand
@@ -48,23 +49,17 @@ def other_text(against: Against, text: str) -> str:
 
 def two_moments(against: Against) -> Sides:
     """The demo model's passages at two moments of its training; needs no model."""
-    record = training_record()
-    places = record.passages(against.passages if against.passages in record.languages else "")
-    tokens, choices = record.tokens(places), record.choices(places)
+    places = passages_in(against.passages)
+    tokens, choices, found = passage_tokens(places), passage_choices(places), load_emergence()
+    router = RouterSpec(found.size, choices.shape[-1])
     layers = tuple(range(choices.shape[1]))
     runs = []
     for moment in against.moments:
-        seen = tokens_seen(record.seen[moment])
-        name = f"after {seen} tokens of training" if record.seen[moment] else "before training"
-        source = Provenance(model="demo", revision=f"{record.seen[moment]} tokens")
-        runs.append(Run(name, choices[moment], tokens, record.router, source, layers))
+        seen = int(found.seen[moment])
+        name = f"after {short_count(seen)} tokens of training" if seen else "before training"
+        source = Provenance(model="demo", revision=f"{seen} tokens")
+        runs.append(Run(name, choices[moment], tokens, router, source, layers))
     return Sides(*runs)
-
-
-@st.cache_resource(show_spinner=False)
-def training_record() -> Emergence:
-    """The record of the demo model's training."""
-    return open_emergence()
 
 
 def two_texts(trace: RoutingTrace, against: Against) -> Sides:

@@ -1,5 +1,6 @@
 """The Compare page as a visitor uses it: two texts side by side, and every number checked."""
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,12 +13,14 @@ from moeviz.bench.screen import open_app, settle
 from moeviz.charts.compare import ALL, SAME, SOME
 from moeviz.charts.units import text_units
 from moeviz.charts.words import percent
-from moeviz.metrics.difference import difference, saturation
+from moeviz.corpora.emergence import load_emergence
+from moeviz.corpora.passages import passage_choices, passage_tokens, passages_in
+from moeviz.metrics.difference import difference
+from moeviz.metrics.emergence import saturation
 from moeviz.metrics.likeness import likeness
 from moeviz.metrics.load import expert_load
 from moeviz.metrics.runs import Run
-from moeviz.store.emergence import open_emergence
-from moeviz.trace import Provenance
+from moeviz.trace import Provenance, RouterSpec
 from moeviz.ui.against import IN_ENGLISH, PAIRS
 from moeviz.ui.examples import MIXED
 
@@ -120,22 +123,23 @@ def test_a_click_opens_a_layer_and_selects_a_twin_on_both_sides(page, app_url, t
 
 def test_moments_of_training_are_the_recorded_ones(page, app_url):
     open_app(page, app_url, "compare?against=moment&passages=de&layer=2")
-    record = open_emergence()
-    places = record.passages("de")
-    tokens, choices = record.tokens(places), record.choices(places)
-    runs = [Run("m", choices[m], tokens, record.router, Provenance("demo"), tuple(range(6)))
+    places = passages_in("de")
+    tokens, choices = passage_tokens(places), passage_choices(places)
+    runs = [Run("m", choices[m], tokens, RouterSpec(16, 2), Provenance("demo"), tuple(range(6)))
             for m in (4, 9)]  # fmt: skip
     found = difference(*runs)
+    record = load_emergence()
+    settled = saturation(replace(record, experts=record.experts[:, :, places])).values
     assert [line[1] for line in rows(plot(page, "How much is kept"))] == [
         percent(x) for x in found.kept
     ]
-    table = rows(plot(page, "How routing settled"))
-    assert [line[1:7] for line in table] == [[percent(x) for x in r] for r in saturation(choices)]
+    table = rows(plot(page, "When the routes settled"))
+    assert [line[1:7] for line in table] == [[percent(x) for x in r] for r in settled]
     assert shown_text_of(page, "A") == tokens.source
     with answered(page):
         page.get_by_role("radio", name="French", exact=True).click()
     assert "passages=fr" in page.url
-    assert shown_text_of(page, "B") == record.tokens(record.passages("fr")).source
+    assert shown_text_of(page, "B") == passage_tokens(passages_in("fr")).source
 
 
 def shown_text_of(page, side: str) -> str:

@@ -14,7 +14,6 @@ from moeviz.charts.compare import (
     change_grid,
     expert_bars,
     kept_bars,
-    tokens_seen,
     twin_strip,
 )
 from moeviz.charts.picture import MISSING
@@ -135,9 +134,3 @@ def test_other_number_formats_devices_and_rules_are_said():
         "A and B ran under different rules (A: x and B: none).",
     ]
     assert words.cautions(a, a) == []
-
-
-def test_training_tokens_in_few_letters():
-    assert [tokens_seen(n) for n in (0, 512, 40960, 942080, 10379264)] == [
-        "0", "512", "41 K", "942 K", "10.4 M",
-    ]  # fmt: skip

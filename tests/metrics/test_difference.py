@@ -11,7 +11,7 @@ from handmade import make_tokens, make_trace
 import moeviz
 from moeviz.metrics import align as alignment
 from moeviz.metrics.align import align, common_subsequence
-from moeviz.metrics.difference import difference, saturation, shuffled_sides
+from moeviz.metrics.difference import difference, shuffled_sides
 from moeviz.metrics.likeness import likeness
 from moeviz.metrics.load import random_choices
 from moeviz.metrics.runs import prompt_and_generated, run_of
@@ -182,11 +182,6 @@ def test_models_with_other_experts_are_refused():
         "The two runs have different experts (layers of experts: 1 of up to 8, and 1 of up to 16), "
         "so they cannot be compared expert by expert. Use likeness to compare two models."
     )
-
-
-def test_saturation_by_hand():
-    experts = np.array([[[[0, 1], [2, 3]]], [[[0, 2], [2, 3]]], [[[2, 0], [1, 0]]]])
-    assert saturation(experts).tolist() == [[0.25], [0.5], [1.0]]
 
 
 def test_a_generation_falls_into_prompt_and_continuation():

@@ -10,12 +10,12 @@ from streamlit.testing.v1 import AppTest
 
 import moeviz
 from moeviz.charts import compare_words as words
+from moeviz.corpora.passages import passage_choices, passage_tokens, passages_in
 from moeviz.metrics.difference import difference
 from moeviz.metrics.likeness import likeness
 from moeviz.metrics.runs import Run, prompt_and_generated
-from moeviz.store.emergence import open_emergence
 from moeviz.store.files import trace_bytes
-from moeviz.trace import Provenance
+from moeviz.trace import Provenance, RouterSpec
 from moeviz.ui import session
 from moeviz.ui.against import IN_ENGLISH, PAIRS
 from moeviz.ui.examples import EXAMPLES, MIXED
@@ -127,11 +127,10 @@ def test_moments_of_training_need_no_model(page):
     page.query_params["passages"] = "fr"
     page.run()
     assert not page.exception
-    record = open_emergence()
-    places = record.passages("fr")
-    tokens, choices = record.tokens(places), record.choices(places)
+    places = passages_in("fr")
+    tokens, choices = passage_tokens(places), passage_choices(places)
     runs = [
-        Run("m", choices[m], tokens, record.router, Provenance("demo"), tuple(range(6)))
+        Run("m", choices[m], tokens, RouterSpec(16, 2), Provenance("demo"), tuple(range(6)))
         for m in (2, 9)
     ]
     headline, layer = expected(*runs)
@@ -158,6 +157,18 @@ def test_what_the_model_writes_is_set_beside_its_prompt(page, model):
     press(page, "Write again")
     assert page.query_params["bseed"] == ["1"] or page.query_params["bseed"] == "1"
     assert headline not in said(page)
+
+
+def test_a_generated_trace_falls_into_the_same_two_parts(page, model):
+    *_, last = moeviz.generate(model, "Once there was a", 20, temperature=1.0)
+    page.query_params["against"] = "generated"
+    page.run()
+    page.file_uploader[0].upload("written.moetrace", trace_bytes(last.trace))
+    page.run()
+    assert not page.exception
+    headline, _ = expected(*prompt_and_generated(last.trace), linked=False)
+    assert headline in said(page)
+    assert "The part of this trace that the model wrote itself" in said(page)
 
 
 def test_another_model_is_compared_without_naming_experts(page, truth, folder):
