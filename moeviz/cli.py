@@ -25,6 +25,7 @@ BENCHES = {
     "what-if": ("moeviz.bench.what_if", "what_if_speed"),
     "corpus": ("moeviz.bench.corpus", "corpus_speed"),
     "screen": ("moeviz.bench.screen", "screen_speed"),
+    "map": ("moeviz.bench.maps", "map_speed"),
 }
 """Name of each benchmark, and the function that gives its ratios."""
 

@@ -111,22 +111,22 @@ def lead(routing_map: RoutingMap, noun: str) -> str:
             f"The first two principal components of the routing; they hold {both:.0f} % of what "
             f"differs between {noun}s."
         )
-    return (
-        f"UMAP of the routing, seed {routing_map.seed}: {noun}s that are routed alike lie together."
-    )
+    alike = "are routed alike" if noun == "passage" else "read the same passages"
+    return f"UMAP of the routing, seed {routing_map.seed}: {noun}s that {alike} lie together."
 
 
 def read(routing_map: RoutingMap, noun: str) -> str:
     """How to read the map, and how not to."""
+    by = "which experts read it" if noun == "passage" else "which passages it reads"
     marks = "Colour and shape together tell classes apart; point at a name to see it alone."
     if routing_map.kind == "pca":
         return (
-            f"Each mark is one {noun}, placed by which experts read it and nothing else. Far apart "
-            f"means routed differently; near may still differ in what two axes cannot show. {marks}"
+            f"Each mark is one {noun}, placed by {by} and nothing else. Far apart means "
+            f"different; near may still differ in what two axes cannot show. {marks}"
         )
     return (
-        f"Each mark is one {noun}, placed by which experts read it and nothing else. Neighbours "
-        "are routed alike. The distance between groups, how dense they are and one single layout "
+        f"Each mark is one {noun}, placed by {by} and nothing else. Neighbours are alike. The "
+        "distance between groups, how dense they are and one single layout "
         f"mean nothing: try another seed, and trust what stays. {marks}"
     )
 

@@ -35,8 +35,9 @@ def selection_sentence(routing: CorpusRouting, chosen: np.ndarray) -> str:
 def _most(values: np.ndarray, most: int = 3) -> str:
     """ "German 92 %, Dutch 8 %" """
     counted = Counter(values.tolist()).most_common()
-    words = [f"{label_word(label)} {percent(n / len(values))}" for label, n in counted[:most]]
-    left = len(counted) - most
+    shown = [(label, n) for label, n in counted[:most] if n >= 0.01 * len(values)] or counted[:1]
+    words = [f"{label_word(label)} {percent(n / len(values))}" for label, n in shown]
+    left = len(counted) - len(shown)
     return ", ".join(words) + (f" and {left} more" if left > 0 else "")
 
 

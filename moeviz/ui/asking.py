@@ -148,5 +148,6 @@ def expert_button(routing: CorpusRouting, row: int, expert: int, words: str, whe
 
 def expert_buttons(routing: CorpusRouting, found: Apart, where: str, most: int = 8) -> None:
     """A button for each of the experts that set some passages apart."""
-    for row, expert in found.best(most):
-        expert_button(routing, row, expert, expert_words(found, row, expert), where)
+    with st.container(gap=None):
+        for row, expert in found.best(most):
+            expert_button(routing, row, expert, expert_words(found, row, expert), where)

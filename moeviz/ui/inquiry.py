@@ -75,7 +75,7 @@ def changed(inquiry: Inquiry, wish: Mapping[str, object]) -> Inquiry:
     parts: dict[str, object] = {}
     choices = {"data": DATA, "section": SECTIONS, "of": POINTS, "view": VIEWS}
     for name, known in choices.items():
-        if wish.get(name) in known:
+        if isinstance(wish.get(name), str) and wish[name] in known:
             parts[name] = wish[name]
     for name, longest in (("by", 60), ("layer", 8), ("ask", LONGEST_ASK)):
         if isinstance(wish.get(name), str):

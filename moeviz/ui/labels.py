@@ -28,17 +28,28 @@ def labels_section(data: DataSet, inquiry: Inquiry) -> None:
     if not label:
         return
     row = asking.layer_choice(data.routing, inquiry)
-    found = specialised(data, label)
+    within = ""
+    if label == "domain" and data.texts and "language" in labels_of(data.routing):
+        keep = st.toggle(
+            "Chance within each language", key="within_language",
+            help="Domains are dealt among texts of one language only, so that what the language "
+            "explains cannot pass for a topic.",
+        )  # fmt: skip
+        within = "language" if keep else ""
+    found = specialised(data, label, within)
     if found is None:
         return
     layer = asking.layer_labels(data.routing)[row]
     st.markdown("#### " + plain(words.labels_sentence(found, row, layer)))
-    make = lambda: pictures.label_grid(data.routing, found, row, layer)  # noqa: E731
-    draw("labels", data, (label, row), make, heat_grid, lambda: _take_label(data, row))
+    draw(
+        "labels", data, (label, row, within),
+        lambda: pictures.label_grid(data.routing, found, row, layer), heat_grid,
+        lambda: _take_label(data, row),
+    )  # fmt: skip
     if label == "domain" and "language" in data.routing.labels:
         st.caption(
-            "A domain that exists in one language only looks like that language here. Compare "
-            "domains of one language, or use the parallel texts, before you believe in topics."
+            "A domain that exists in one language only looks like that language here: turn on "
+            "“Chance within each language” before you believe in topics."
         )
 
 
@@ -114,19 +125,22 @@ def labels_of(routing: CorpusRouting) -> list[str]:
     return found
 
 
-def specialised(data: DataSet, label: str) -> Specialisation | None:
-    """The label's specialisation, worked out once; None after a sentence of trouble."""
+def specialised(data: DataSet, label: str, within: str = "") -> Specialisation | None:
+    """The label's specialisation, worked out once; None after a sentence of trouble.
+
+    within: the column whose values the dealing keeps to, see `deal_labels`.
+    """
     try:
         with st.spinner("Dealing the labels anew, to see what chance would show"):
-            return _specialised(data.key, label, data.routing)
+            return _specialised(data.key, label, within, data.routing)
     except MoevizError as error:
         st.info(plain(str(error)))
         return None
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _specialised(key: str, label: str, _routing: CorpusRouting) -> Specialisation:
-    return specialisation(_routing, label)
+def _specialised(key: str, label: str, within: str, _routing: CorpusRouting) -> Specialisation:
+    return specialisation(_routing, label, within=within)
 
 
 def draw(kind: str, data: DataSet, options: tuple, make, component, take) -> None:

@@ -100,9 +100,11 @@ def _points(key: str, of: str, _data: DataSet) -> Points:
     rows, places = expert_features(features)
     layers, experts = np.divmod(places, routing.shape[2])
     named = [_expert_name(routing, row, e) for row, e in zip(layers, experts, strict=True)]
-    columns = {"layer": np.array([f"layer {routing.layers[row]}" for row in layers])}
-    for label in labels.labels_of(routing):
-        columns[f"favourite {label}"] = _favourites(_data, label)[layers, experts]
+    columns = {
+        f"favourite {label}": _favourites(_data, label)[layers, experts]
+        for label in labels.labels_of(routing)
+    }
+    columns["layer"] = np.array([f"layer {routing.layers[row]}" for row in layers])
     return Points(pca_map(rows), tuple(named), columns, places)
 
 
@@ -230,9 +232,13 @@ def _apart(key: str, ids: bytes, _routing, _chosen: np.ndarray) -> Apart:
 
 def _list(data: DataSet, ids: np.ndarray) -> None:
     shown = ids[:LISTED]
-    columns = {name: values[shown] for name, values in data.routing.labels.items()}
-    table = pd.DataFrame({"passage": [" ".join(data.texts[i].split()) for i in shown], **columns})
-    st.dataframe(table, hide_index=True, height=280, column_config={"passage": {"width": "large"}})
+    columns = {
+        name: [words.label_word(str(value)) for value in values[shown]]
+        for name, values in data.routing.labels.items()
+        if name != "source"
+    }
+    table = pd.DataFrame({**columns, "passage": [" ".join(data.texts[i].split()) for i in shown]})
+    st.dataframe(table, hide_index=True, height=280)
     if len(ids) > LISTED:
         st.caption(f"The first {LISTED} of {len(ids):,}.")
 

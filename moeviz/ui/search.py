@@ -57,11 +57,12 @@ def _answer(data: DataSet, asked: dict[str, list[str]]) -> None:
                       f"{words.apart_sentence(found)}"))  # fmt: skip
     wider = _language_alone(data, asked)
     tongue = words.asked_words({"language": asked["language"]}) if wider else ""
-    for row, expert in found.best(6):
-        said = words.expert_words(found, row, expert)
-        if wider:
-            said += f"; all {tongue}: {wider.lift[row, expert]:.1f} ×"
-        asking.expert_button(data.routing, row, expert, said, "answer")
+    with st.container(gap=None):
+        for row, expert in found.best(6):
+            said = words.expert_words(found, row, expert)
+            if wider:
+                said += f"; all {tongue}: {wider.lift[row, expert]:.1f} ×"
+            asking.expert_button(data.routing, row, expert, said, "answer")
 
 
 def _language_alone(data: DataSet, asked: dict[str, list[str]]) -> Apart | None:

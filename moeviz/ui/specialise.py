@@ -29,7 +29,7 @@ def introduce(data: DataSet, facts: DeltaGenerator) -> None:
     )
     facts.caption(plain(line), width="content")
     for note in routing.notes:
-        st.warning(plain(note))
+        st.caption(plain(note))
 
 
 def section(data: DataSet) -> None:

@@ -3,7 +3,7 @@
 // apart, in a small packet (tint.js), so that a new colouring never sends the points again.
 
 const SHAPES = ["circle", "square", "triangle", "diamond", "cross", "ring", "plus", "bar"];
-const GREY = 0.34, MOVE_MS = 700, NEAR = 14, EDGE = 26;
+const GREY = 0.16, MOVE_MS = 700, NEAR = 14, EDGE = 26;
 
 function newCloud(root) {
   const own = { root, zoom: 1, x0: 0, y0: 0, at: -1, pinned: null, mode: "lasso", sprites: new Map() };
