@@ -12,7 +12,7 @@ from moeviz.rules.interventions import Assign, Rule
 from moeviz.rules.routing import RoutingRule
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import enforced as runs
-from moeviz.ui import session
+from moeviz.ui import links, session
 from moeviz.ui.ask import get_ready
 from moeviz.ui.components import plot, token_strip
 from moeviz.ui.figure import figure
@@ -79,6 +79,10 @@ def _run(trace: RoutingTrace, view: View, rule: RoutingRule, place: int) -> None
         st.badge("ENFORCED", color="blue", width="content")
         st.caption(plain(words.enforced_note(rule)))
     st.markdown("#### " + plain(words.enforced_sentence(rule, cost, trace.loss)))
+    st.page_link(
+        "pages/what-if.py", label=f"Go on with {name} on the What-if page",
+        query_params={**links.subject(), "rule": str(Assign(rule))},
+    )  # fmt: skip
     left, right = st.columns([3, 2], gap="medium")
     if cost.loss_change is not None:
         with left:

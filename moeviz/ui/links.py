@@ -56,7 +56,7 @@ def write_link(trace: RoutingTrace, view: View, rest: Mapping[str, str] | None =
 
     rest: what else this page's address holds.
     """
-    put_link({**to_link(view, trace), **_subject(), **(rest or {})})
+    put_link({**to_link(view, trace), **subject(), **(rest or {})})
 
 
 def put_link(link: Mapping[str, str], names: Sequence[str] = ()) -> None:
@@ -75,7 +75,7 @@ def model_link() -> dict[str, str]:
     return {} if model == session.default_model() else {"model": model}
 
 
-def _subject() -> dict[str, str]:
+def subject() -> dict[str, str]:
     """What the view is of, as link parameters: a kept trace by its key, else model and text."""
     here = session.kept()
     if here:

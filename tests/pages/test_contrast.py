@@ -1,6 +1,7 @@
 """The Contrast page's own logic, driven without a browser, on the demo model."""
 
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -153,3 +154,16 @@ def test_a_trace_without_its_model_says_why(page, model):
     ]
     press(page, "Back to the text")
     assert "tells them apart best" in said(page)
+
+
+def test_one_click_takes_the_steering_to_the_what_if_page(page):
+    page.run()
+    rule = page.code[0].value
+    link = page.get("page_link")[0].proto
+    assert link.page == "what-if"
+    assert parse_qs(link.query_string)["rule"] == [rule]
+    page.switch_page("pages/what-if.py")
+    page.query_params["rule"] = rule
+    page.run()
+    assert not page.exception
+    assert page.text_input(key="what_if_field").value == rule
