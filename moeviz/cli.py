@@ -26,6 +26,7 @@ BENCHES = {
     "corpus": ("moeviz.bench.corpus", "corpus_speed"),
     "screen": ("moeviz.bench.screen", "screen_speed"),
     "map": ("moeviz.bench.maps", "map_speed"),
+    "dial": ("moeviz.bench.dial", "dial_speed"),
 }
 """Name of each benchmark, and the function that gives its ratios."""
 

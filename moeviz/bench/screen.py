@@ -51,14 +51,14 @@ def screen_speed(rounds: int = 15, tokens: int = 512, long: int = 4096) -> list[
         with running_app(model=model) as url:
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             open_app(page, url)
-            text = _text_of(tokens)
+            text = text_of(tokens)
             time_paste(page, "#" + text)  # the first of a kind warms up
             pastes = paste_times(page, text, rounds)
             short = _clicks(page, tokens, 0.2, rounds)
-            time_paste(page, _text_of(long))
+            time_paste(page, text_of(long))
             return [
-                _share("start of the app to its first picture", starts, 15.0),
-                _share(f"paste of {tokens} tokens to painted", pastes, 1.0),
+                share_of("start of the app to its first picture", starts, 15.0),
+                share_of(f"paste of {tokens} tokens to painted", pastes, 1.0),
                 *short,
                 *_clicks(page, long, 0.4, rounds),
             ]
@@ -82,12 +82,13 @@ def _clicks(page, tokens: int, allowed: float, rounds: int) -> list[Ratio]:
     picks = [time_token(page, 3 + 2 * n) for n in range(rounds + 1)][1:]
     layers = [time_layer(page, str(n % 2)) for n in range(rounds + 2)][2:]
     return [
-        _share(f"click on a token of {tokens} to painted", picks, allowed),
-        _share(f"change of layer at {tokens} tokens to painted", layers, allowed),
+        share_of(f"click on a token of {tokens} to painted", picks, allowed),
+        share_of(f"change of layer at {tokens} tokens to painted", layers, allowed),
     ]
 
 
-def _share(what: str, milliseconds: list[float], allowed: float) -> Ratio:
+def share_of(what: str, milliseconds: list[float], allowed: float) -> Ratio:
+    """Waiting times as a share of the `allowed` seconds."""
     seconds = np.array(milliseconds) / 1000
     low, middle, high = np.quantile(seconds / allowed, (0.25, 0.5, 0.75))
     median = float(np.median(seconds))
@@ -95,7 +96,7 @@ def _share(what: str, milliseconds: list[float], allowed: float) -> Ratio:
     return Ratio(what, against, middle, low, high, 1.0, median, allowed, len(seconds))
 
 
-def _text_of(tokens: int) -> str:
+def text_of(tokens: int) -> str:
     """Words that the demo model's tokenizer cuts into about so many tokens."""
     from moeviz.models import load_model  # late: only the benchmark needs the model here
 
@@ -127,7 +128,11 @@ def running_app(log: Path | None = None, model: str = "") -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(10)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:  # a busy machine
+            server.kill()
+            server.wait()
 
 
 def _wait_until_healthy(address: str, server: subprocess.Popen, log: Path) -> None:

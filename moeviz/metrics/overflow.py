@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
 from itertools import pairwise
 
 import numpy as np
@@ -67,20 +68,21 @@ def overflow(trace: RoutingTrace, rule: CapacityRule) -> Overflow:
         ]
     )
     filled = trace.experts != EMPTY
-    assignments = np.maximum(filled.sum(axis=(1, 2)), 1)
+    counts = window_counts(trace, rule)
+    sent, lost = sum(counts), _counts(trace, dropped)
+    kept = sent - lost
     capacity = _capacities(trace, rule)
-    kept = _counts(trace, filled & ~dropped)
     places = capacity.sum(axis=1) * experts
     return Overflow(
         rule=rule,
         dropped=dropped,
         capacity=capacity[0],
-        rate=dropped.sum(axis=(1, 2)) / assignments,
+        rate=lost.sum(axis=1) / np.maximum(sent.sum(axis=1), 1),
         kept=kept,
-        lost=_counts(trace, dropped),
-        fully_dropped=(dropped | ~filled).all(axis=2) & filled.any(axis=2),
+        lost=lost,
+        fully_dropped=_every_slot(dropped | ~filled) & ~_every_slot(~filled),
         padding_waste=1 - kept.sum(axis=1) / np.maximum(places, 1),
-        dropless_factor=_dropless(trace, rule),
+        dropless_factor=_dropless(trace, rule, counts),
     )
 
 
@@ -152,12 +154,21 @@ def overflow_chance(
 def window_counts(trace: RoutingTrace, rule: CapacityRule) -> list[np.ndarray]:
     """One [L, E] array of assignments for each stretch of text that is counted together."""
     filled = trace.experts != EMPTY
+    parts = windows(len(trace.tokens), rule)
+    if len(parts) == 1:
+        return [_counts(trace, filled)]
     found = []
-    for part in windows(len(trace.tokens), rule):
+    for part in parts:
         inside = np.zeros_like(filled)
         inside[:, part] = filled[:, part]
         found.append(_counts(trace, inside))
     return found
+
+
+def _every_slot(marks: np.ndarray) -> np.ndarray:
+    """[L, T] whether all of marks [L, T, K] are set; slot by slot, which is many times faster than
+    numpy's own reduction over so short an axis."""
+    return reduce(np.logical_and, (marks[..., slot] for slot in range(marks.shape[-1])))
 
 
 def _counts(trace: RoutingTrace, which: np.ndarray) -> np.ndarray:
@@ -189,23 +200,30 @@ def _at_factor(rule: CapacityRule, factor: float) -> CapacityRule:
     return replace(rule, factor=float(factor))
 
 
-def _dropless(trace: RoutingTrace, rule: CapacityRule) -> np.ndarray:
-    """[L] by halving the range of hundredths until one step is left."""
+def _dropless(trace: RoutingTrace, rule: CapacityRule, counts: list[np.ndarray]) -> np.ndarray:
+    """[L] from the `window_counts`, by halving the range of hundredths until one step is left."""
     if rule.convention in ("gshard", "absolute"):
         return np.full(len(trace.layers), np.nan)
     sizes = [part.stop - part.start for part in windows(len(trace.tokens), rule)]
-    busiest = np.stack(window_counts(trace, rule), axis=1).max(axis=2)  # [L, W]
+    busiest = np.stack(counts, axis=1).max(axis=2)  # [L, W]
     alike = [np.equal(sizes, size) for size in sorted(set(sizes))]
     fullest = np.stack([busiest[:, where].max(axis=1) for where in alike], axis=1)
     layers = zip(fullest.tolist(), *(x.tolist() for x in layer_sizes(trace)), strict=True)
+    of_any_factor = _at_factor(rule, 1.0)
     return np.array(
-        [_fitting(rule, list(zip(sorted(set(sizes)), most, strict=True)), e, k)
+        [_fitting(of_any_factor, tuple(zip(sorted(set(sizes)), most, strict=True)), e, k)
          for most, e, k in layers]
     )  # fmt: skip
 
 
-def _fitting(rule: CapacityRule, needs: list[tuple[int, int]], experts: int, chosen: int) -> float:
-    """The smallest factor, in hundredths, that gives every (tokens, load) of `needs` its room."""
+@lru_cache(maxsize=1024)
+def _fitting(
+    rule: CapacityRule, needs: tuple[tuple[int, int], ...], experts: int, chosen: int
+) -> float:
+    """The smallest factor, in hundredths, that gives every (tokens, load) of `needs` its room.
+
+    Remembered, since turning the factor changes nothing in it.
+    """
     low, high = 0, int(MOST_FACTOR * 100)
     while high - low > 1:
         middle = (low + high) // 2

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import streamlit as st
 
 from moeviz.charts import capacity as pictures
 from moeviz.charts import capacity_words as words
+from moeviz.charts.picture import Picture
 from moeviz.metrics.load import layer_sizes
 from moeviz.metrics.overflow import (
     CURVE_FACTORS,
@@ -165,7 +168,12 @@ def figures(trace: RoutingTrace, view: View, found: Overflow) -> None:
 def _figure(kind: str, trace: RoutingTrace, rule: CapacityRule, row: int, make) -> None:
     """A picture of the simulation; row -1 for one that is the same for all layers."""
     draw = {"drops": token_strip, "lost": heat_grid}.get(kind, plot)
-    figure(kind, trace, (str(rule), row), make, draw)
+    figure(kind, trace, (str(rule), row), lambda: _marked(make(), rule), draw)
+
+
+def _marked(picture: Picture, rule: CapacityRule) -> Picture:
+    """The picture with a mark in the page, so that it can be seen when all show a rule."""
+    return replace(picture, meta={**picture.meta, "mark": str(rule)})
 
 
 def _load_bars(trace: RoutingTrace, row: int, found: Overflow):
@@ -197,7 +205,9 @@ def _curve(trace: RoutingTrace, row: int, found: Overflow) -> None:
         factors, dropless = CURVE_FACTORS, found.dropless_factor
         return pictures.overflow_lines(trace, row, rule, factors, curve, band, dropless)
 
-    picture = session.drawn("curve", trace.key, (str(rule), row), lambda: packed(make()))
+    picture = session.drawn(
+        "curve", trace.key, (str(rule), row), lambda: packed(_marked(make(), rule))
+    )
     plot(picture, "curve", lambda: _take_factor(trace))
 
 

@@ -53,7 +53,7 @@ export default function (component) {
   write(own);
   layOut(own);
   select(own, bus.pick);
-  Object.assign(own.root.dataset, { key: meta.key, rows: meta.rows.labels.length, columns: meta.columns, ...prefixed(meta.fixed) });
+  Object.assign(own.root.dataset, { key: meta.key, rows: meta.rows.labels.length, columns: meta.columns, ...prefixed(meta.fixed), mark: meta.mark ?? "" });
   return () => forget(own);
 }
 

@@ -38,7 +38,7 @@ export default function (component) {
   write(own);
   draw(own);
   const { meta } = own.picture;
-  Object.assign(own.root.dataset, { key: meta.key, plot: meta.kind, at: meta.upright?.at ?? meta.line?.at ?? "" });
+  Object.assign(own.root.dataset, { key: meta.key, plot: meta.kind, at: meta.upright?.at ?? meta.line?.at ?? "", mark: meta.mark ?? "" });
   return () => forget(own);
 }
 

@@ -35,7 +35,7 @@ export default function (component) {
   if (own.key !== meta.key) build(own);
   paint(own);
   own.key = meta.key;
-  Object.assign(own.root.dataset, { key: meta.key, layer: meta.layer, colour: meta.colour });
+  Object.assign(own.root.dataset, { key: meta.key, layer: meta.layer, colour: meta.colour, mark: meta.mark ?? "" });
   mark(own, bus.pick);
   return () => forget(own);
 }
