@@ -6,6 +6,7 @@ from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import ask, capacity, consequences, explore, links, session, setting
 from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
+from moeviz.ui.evenness import evenness
 from moeviz.ui.markdown import plain
 
 through_door("capacity")
@@ -34,6 +35,7 @@ def look(trace: RoutingTrace) -> None:
         capacity.finding(trace, view, found)
         capacity.figures(trace, view, found)
         consequences.enforced(trace, view, found)
+    evenness(trace, view, wish)
     consequences.devices(trace, view, wish)
     wire(view, st.session_state.get("step", 0), session.visit())
     links.write_link(trace, view, setting.to_link(wish))

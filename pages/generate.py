@@ -24,6 +24,7 @@ def look(here: Live) -> None:
     here.collect()
     generate.controls(here)
     generate.words(here)
+    generate.apart(here)
     generate.overflow(here)
     generate.write_link(here)
     if here.writing.running != here.ticking:

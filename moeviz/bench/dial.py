@@ -20,10 +20,11 @@ FACTORS = [0.3, 2.0, 0.5, 1.0, 3.0, 0.8, 1.75, 0.65, 2.6, 1.4, 0.45, 3.6, 0.9, 1
 _MOVE = """([factor, figures]) => {
   window.painted = null;
   const [dial] = inShadows('input[type=range]');
-  const start = performance.now();
+  const roots = inShadows('.root[data-mark]');
   const mark = ` ${factor} by `;
+  const start = performance.now();
   const look = () => {
-    const told = inShadows('.root[data-mark]').filter((r) => r.dataset.mark.includes(mark));
+    const told = roots.filter((r) => r.dataset.mark.includes(mark));
     if (told.length >= figures)
       requestAnimationFrame(() => { window.painted = performance.now() - start; });
     else requestAnimationFrame(look);

@@ -10,8 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moeviz.metrics.load import DRAWS, expert_load, layer_sizes, random_loads
-from moeviz.metrics.router import router_probabilities
+from moeviz.metrics.load import (
+    DRAWS,
+    expert_load,
+    layer_sizes,
+    random_choices,
+    random_loads,
+)
+from moeviz.metrics.router import has_logits, router_probabilities
 from moeviz.trace import EMPTY, RoutingTrace
 
 
@@ -93,6 +99,67 @@ def balance_chance(
         dead=band((counts == 0).sum(axis=-1)),
         draws=draws,
     )
+
+
+@dataclass(frozen=True)
+class LossChance:
+    """95 % bands of the losses that need gates or probabilities, of random routers; each [L].
+
+    Of the auxiliary loss: the model's mean probabilities, first choices at random. Of the
+    importance loss: the model's gates, given to experts at random. nan where not known.
+    """
+
+    aux_low: np.ndarray
+    aux_high: np.ndarray
+    importance_low: np.ndarray
+    importance_high: np.ndarray
+    draws: int
+
+
+def loss_chance(trace: RoutingTrace, draws: int = DRAWS, seed: int = 0) -> LossChance:
+    """What `draws` random routers would show of the losses of every layer of `trace`."""
+    sizes = list(zip(*(x.tolist() for x in layer_sizes(trace)), strict=True))
+    bands = np.full((len(sizes), 4), np.nan)
+    for experts, chosen in sorted(set(sizes)):
+        rows = [row for row, size in enumerate(sizes) if size == (experts, chosen)]
+        rng = np.random.default_rng(seed)
+        for row in rows:
+            bands[row, :2] = _aux_band(trace, row, experts, draws, rng)
+        random = _random_importance(trace, rows, experts, chosen, draws, rng)
+        bands[rows, 2:] = np.quantile(random, (0.025, 0.975), axis=0).T
+    return LossChance(*bands.T, draws)
+
+
+def _aux_band(
+    trace: RoutingTrace, row: int, experts: int, draws: int, rng: np.random.Generator
+) -> np.ndarray:
+    if not has_logits(trace, row):
+        return np.full(2, np.nan)
+    tokens = max(1, int((trace.experts[row, :, 0] != EMPTY).sum()))
+    firsts = rng.multinomial(tokens, np.full(experts, 1 / experts), size=draws) / tokens
+    mean = router_probabilities(trace, row)[:, :experts].mean(axis=0)
+    return np.quantile(experts * firsts @ mean, (0.025, 0.975))
+
+
+def _random_importance(
+    trace: RoutingTrace,
+    rows: list[int],
+    experts: int,
+    chosen: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """[draws, rows] importance loss when the gates of every token go to random experts.
+
+    All layers share the draws; the slots of a draw are shuffled, since the larger gates come first.
+    """
+    tokens = len(trace.tokens)
+    gates = trace.gates[rows][..., :chosen].reshape(len(rows), -1)
+    found = []
+    for _ in range(draws):
+        ids = rng.permuted(random_choices(rng, tokens, experts, chosen), axis=1).ravel()
+        found.append([np.bincount(ids, weights, minlength=experts) for weights in gates])
+    return variation(np.array(found)) ** 2
 
 
 def variation(counts: np.ndarray) -> np.ndarray:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from moeviz.charts import capacity_words, running
+from moeviz.charts import capacity_words, compare, compare_words, running
 from moeviz.charts.words import plural
-from moeviz.trace import MoevizError
+from moeviz.metrics.difference import Difference, difference
+from moeviz.metrics.runs import Run, prompt_and_generated
+from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import ask, capacity, draft, explore, links, live, session, setting
 from moeviz.ui.card import model_card
 from moeviz.ui.components import live_text, packed, picked, plot
@@ -181,6 +183,29 @@ def _rule_words(rule, own_limit: int) -> str:
     window = f", counted in windows of {plural(rule.group, 'token')}" if rule.group else ""
     own = " on top of the model's own limit" if own_limit else "; the model itself drops nothing"
     return f"The rule {name}{factor}{window}, applied afterwards{own}."
+
+
+def apart(here: Live) -> None:
+    """The load of the prompt against that of the rest, with the divergence and its chance."""
+    if here.trace is None:
+        return
+    st.header("Do reading and writing use the same experts?", anchor=False)
+    a, b, found = _apart(here.trace.key, here.trace)
+    labels, row = here.reel.layers, here.row
+    st.markdown("#### " + plain(compare_words.headline(found, labels)))
+    st.caption("A is the prompt, read at once; B is what was written, read token by token.")
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        plot(packed(compare.bits_bars(a, b, found, labels)), "phase_bits", lambda: None)
+    with right:
+        shares = compare.expert_bars(a, b, found, row, labels[row])
+        plot(packed(shares), "phase_experts", lambda: None)
+
+
+@st.cache_resource(max_entries=4, scope="session", show_spinner=False)
+def _apart(key: str, _trace: RoutingTrace) -> tuple[Run, Run, Difference]:
+    read, written = prompt_and_generated(_trace)
+    return read, written, difference(read, written, linked=False)
 
 
 def ways_on(here: Live) -> None:

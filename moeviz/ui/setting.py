@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from moeviz.charts.evenness import MEASURES
 from moeviz.metrics.load import layer_sizes
 from moeviz.metrics.parallel import PLACEMENTS
 from moeviz.rules.capacity import CONVENTIONS, PRIORITIES, CapacityRule
@@ -21,12 +22,13 @@ MOST_COUNT = 1_000_000
 """Largest window and absolute capacity that can be asked for."""
 
 PARAMETERS = ("factor", "convention", "priority", "group", "absolute", "devices", "placement",
-              "spare")  # fmt: skip
+              "spare", "balance")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Setting:
     """rule: the capacity rule. devices: 0 for the page's own choice. placement, spare: of experts.
+    balance: what evenness is measured by.
 
     The first rule counts all choices of a token (V-MoE) and serves the text in its order.
     """
@@ -35,6 +37,7 @@ class Setting:
     devices: int = 0
     placement: str = PLACEMENTS[0]
     spare: int = 1
+    balance: str = "max_violation"
 
 
 def changed(setting: Setting, wish: Mapping[str, object]) -> Setting:
@@ -55,6 +58,8 @@ def changed(setting: Setting, wish: Mapping[str, object]) -> Setting:
     setting = replace(setting, rule=replace(rule, **parts))
     if wish.get("placement") in PLACEMENTS:
         setting = replace(setting, placement=str(wish["placement"]))
+    if wish.get("balance") in MEASURES:
+        setting = replace(setting, balance=str(wish["balance"]))
     for name, low, high in (("devices", 1, MOST_COUNT), ("spare", 0, MOST_SPARE)):
         count = whole(wish.get(name), low, high)
         if count is not None:

@@ -12,11 +12,13 @@ from moeviz.metrics.balance import (
     balance_chance,
     evenness,
     gini,
+    loss_chance,
     max_violation,
     pooled_aux_loss,
     switch_aux_loss,
     variation,
 )
+from moeviz.metrics.load import random_choices
 from moeviz.metrics.overflow import pooled_overflow
 
 
@@ -81,6 +83,32 @@ def test_the_chance_band_holds_95_percent_of_fresh_random_routers():
     fresh = max_violation(random_loads(100, 8, 2, 1000, seed=99))
     inside = ((fresh >= chance.max_violation[0]) & (fresh <= chance.max_violation[1])).mean()
     assert inside == pytest.approx(0.95, abs=0.03)
+
+
+def test_chance_of_the_losses_is_that_of_fresh_random_routers():
+    """200 tokens, top-2 of 8, steep gates: a random router's own losses lie in the band."""
+    rng = np.random.default_rng(5)
+    ids = np.stack([rng.permuted(random_choices(rng, 200, 8, 2), axis=1) for _ in range(60)])
+    gates = np.tile([0.9, 0.1], (60, 200, 1))
+    trace = make_trace(ids, gates, np.zeros((60, 200, 8)), number=8, text="x" * 200)
+    found, chance = balance(trace), loss_chance(trace, draws=400)
+    inside = (found.importance >= chance.importance_low) & (
+        found.importance <= chance.importance_high
+    )
+    assert inside.mean() == pytest.approx(0.95, abs=0.07)
+    assert found.aux_loss == pytest.approx(1.0)  # uniform probabilities: whatever is chosen
+    assert chance.aux_low == pytest.approx(1.0) and chance.aux_high == pytest.approx(1.0)
+    narrow = balance_chance(200, 8, 2).cv[1] ** 2  # equal gates would make the band too narrow
+    assert chance.importance_high[0] > 1.3 * narrow
+
+
+def test_the_chance_of_the_auxiliary_loss_follows_the_models_own_probabilities():
+    logits = np.tile(np.log([3.0, 1.0]), (1, 400, 1))
+    trace = make_trace(np.zeros((1, 400, 1), int), None, logits, number=2, text="x" * 400)
+    chance = loss_chance(trace, draws=4000)
+    # 2 (f 3/4 + (1 - f) 1/4) = 1/2 + f with f of mean 1/2 and deviation 1/40.
+    assert chance.aux_low[0] == pytest.approx(1 - 1.96 / 40, abs=0.005)
+    assert chance.aux_high[0] == pytest.approx(1 + 1.96 / 40, abs=0.005)
 
 
 PUBLISHED = [

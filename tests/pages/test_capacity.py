@@ -6,6 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import moeviz
+from moeviz.charts.evenness import MEASURES
+from moeviz.metrics.balance import balance, loss_chance, pooled_aux_loss
 from moeviz.metrics.compare import compare
 from moeviz.metrics.overflow import overflow, overflow_chance
 from moeviz.rules.capacity import CapacityRule
@@ -55,7 +57,7 @@ def test_the_first_visit_says_what_overflows_beside_chance(page, trace):
     band = f"{round(chance.low * sent)} to {round(chance.high * sent)}"
     assert f"At capacity factor 1.25, {lost} of {sent} assignments overflow" in said(page)
     assert f"chance alone gives {band}." in said(page)
-    assert components(page).count("moeviz_plot") == 5
+    assert components(page).count("moeviz_plot") == 6
     assert components(page).count("moeviz_strip") == 1
 
 
@@ -128,6 +130,33 @@ def test_with_ample_room_the_enforced_run_is_the_plain_one(page):
     page.run()
     press(page, "Enforce it in the model")
     assert "Nothing overflows, so the enforced run is the plain run, bit for bit." in said(page)
+
+
+def test_every_measure_of_balance_stands_beside_chance(page, trace):
+    page.run()
+    row, found, losses = trace.shape[0] // 2, balance(trace), loss_chance(trace)
+    for name, measure in MEASURES.items():
+        page.button_group(key="balance").set_value(name).run()
+        assert not page.exception
+        value = getattr(found, name)[row]
+        shown = f"{value:.0f}" if name == "dead" else f"{value:.2f}"
+        assert f"{measure.name} of layer {trace.layers[row]} is {shown}" in said(page)
+        assert ("chance alone gives" in said(page).split(f"is {shown}")[-1]) == (name != "z_loss")
+        if name == "importance":
+            low, high = losses.importance_low[row], losses.importance_high[row]
+            assert f"; chance alone gives {low:.2f} to {high:.2f}." in said(page)
+        pooled = f"Transformers pools all layers before it multiplies: {pooled_aux_loss(trace):.3f}"
+        assert (pooled in said(page)) == (name == "aux_loss")
+    assert page.query_params["balance"] == "z_loss"
+
+
+@pytest.mark.parametrize("text", ["a", "two words"])
+def test_short_texts_have_a_balance_too(page, text):
+    page.query_params["text"] = text
+    page.query_params["balance"] = "aux_loss"
+    page.run()
+    assert not page.exception
+    assert "Auxiliary loss of layer" in said(page)
 
 
 def test_one_token_can_be_counted_too(page):

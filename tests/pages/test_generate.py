@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 import moeviz
 from moeviz.charts.words import percent
+from moeviz.metrics.divergence import divergence_bits
 from moeviz.metrics.overflow import overflow
 from moeviz.rules.capacity import CapacityRule
 from moeviz.ui import session
@@ -69,7 +70,7 @@ def test_a_link_writes_what_the_model_writes(truth):
     assert here.reel.odds == pytest.approx([step.probability for step in truth])
     assert here.trace.key == truth[-1].trace.key
     assert [c.proto.component_name for c in page.get("bidi_component")] == [
-        "moeviz_live", "moeviz_dial", "moeviz_plot", "moeviz_plot",
+        "moeviz_live", "moeviz_plot", "moeviz_plot", "moeviz_dial", "moeviz_plot", "moeviz_plot",
     ]  # fmt: skip
     assert {n: page.query_params[n] for n in ("prompt", "most", "seed")} == {
         "prompt": PROMPT, "most": str(MOST), "seed": "3",
@@ -87,6 +88,17 @@ def test_the_overflow_of_the_batch_is_that_of_the_trace(truth):
     history = page.session_state["live"].history
     assert [point.tokens for point in history] == list(range(tokens - MOST, tokens + 1))
     np.testing.assert_allclose(history[-1].rate, rate)
+
+
+def test_prompt_and_rest_are_told_apart(truth):
+    page = until(visit(), "finished")
+    trace = truth[-1].trace
+    read, written = (trace.experts[:, trace.tokens.generated == when] for when in (False, True))
+    counts = np.array([[np.bincount(layer.ravel(), minlength=16) for layer in part]
+                       for part in (read, written)])  # fmt: skip
+    layer = int(divergence_bits(counts.swapaxes(0, 1)).argmax())
+    assert f"layer {trace.layers[layer]} differs most" in said(page).replace("Layer", "layer")
+    assert "chance gives" in said(page)
 
 
 def test_a_group_larger_than_the_text_is_one_sentence(truth):

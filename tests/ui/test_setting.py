@@ -15,11 +15,11 @@ def test_the_first_setting_has_an_empty_link():
 
 def test_a_link_brings_back_every_part():
     rule = CapacityRule(0.6, "tutel", "random", group=32, absolute=7)
-    setting = Setting(rule, devices=8, placement="balanced", spare=2)
+    setting = Setting(rule, devices=8, placement="balanced", spare=2, balance="gini")
     link = to_link(setting)
     assert link == {
         "factor": "0.6", "convention": "tutel", "priority": "random", "group": "32",
-        "absolute": "7", "devices": "8", "placement": "balanced", "spare": "2",
+        "absolute": "7", "devices": "8", "placement": "balanced", "spare": "2", "balance": "gini",
     }  # fmt: skip
     assert from_link(link) == setting
 
@@ -28,7 +28,7 @@ def test_a_link_brings_back_every_part():
     "value", ["<b>", "", "nan", "inf", "-1", "1e9", "0", "9" * 400, None, True]
 )
 def test_nonsense_is_passed_over(value):
-    names = ("factor", "convention", "priority", "absolute", "devices", "placement")
+    names = ("factor", "convention", "priority", "absolute", "devices", "placement", "balance")
     assert changed(Setting(), dict.fromkeys(names, value)) == Setting()
     if value is not None:
         assert changed(Setting(), {"group": value}) == Setting()
