@@ -163,8 +163,10 @@ function storyCard(own) {
   };
   own.strip.onmouseover = (event) => {
     const span = event.target.closest?.(".t");
-    if (span) own.tip.show(...tokenTip(own, span.dataset), span.getClientRects()[0] ?? span.getBoundingClientRect());
-    else own.tip.hide();
+    if (span) {
+      const [lines, table] = tokenTip(own, span.dataset);
+      own.tip.show(lines, table, span.getClientRects()[0] ?? span.getBoundingClientRect());
+    } else own.tip.hide();
   };
   own.strip.onmouseleave = own.strip.onscroll = () => own.tip.hide();
   return box;
