@@ -11,7 +11,7 @@ from moeviz.charts import palette
 from moeviz.charts.picture import Picture
 from moeviz.charts.words import model_name, percent, plural, range_words
 from moeviz.metrics.balance import Balance, BalanceChance
-from moeviz.metrics.repetition import Repetition
+from moeviz.metrics.repetition import SHUFFLES, Repetition
 from moeviz.trace import RoutingTrace, TraceError
 
 MEASURES = {
@@ -26,8 +26,7 @@ MEASURES = {
 @dataclass(frozen=True)
 class LayerFacts:
     """What is known of every layer. doubt: [L] mean entropy of the router's distribution over
-    ln E, nan without logits. chance: one for each layer. order: `shuffled_repetition`. tokens:
-    how many they are taken of.
+    ln E, nan without logits. chance: one for each layer. order: `shuffled_repetition`.
     """
 
     balance: Balance
@@ -35,7 +34,6 @@ class LayerFacts:
     doubt: np.ndarray
     repeat: Repetition
     order: tuple[np.ndarray, np.ndarray]
-    tokens: int
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,8 @@ def layer_bars(
 
 def _facts(facts: LayerFacts, row: int) -> list[list[str]]:
     balance, chance, repeat = facts.balance, facts.chance[row], facts.repeat
+    if not np.isfinite(balance.max_violation[row]):
+        return [["Assignments", "none: this layer sent these tokens nowhere"]]
     busiest = int(np.nanargmax(balance.share[row]))
     over = _times(balance.max_violation[row] + 1)
     by_chance = _band(*(v + 1 for v in chance.max_violation), _times)
@@ -158,7 +158,7 @@ def _doubt(facts: LayerFacts) -> _Measure:
 def _repeat(facts: LayerFacts) -> _Measure:
     read = (
         "How often a token has the same first choice as the token before it. Grey: the same "
-        "tokens in random order, 95 % of 200 orders."
+        f"tokens in random order, 95 % of {SHUFFLES} orders."
     )
     return _Measure(facts.repeat.first, facts.order, "Same first choice", read, unit="%")
 

@@ -76,10 +76,8 @@ def _partners(trace: RoutingTrace, row: int, expert: int, scope: Scope) -> Pictu
     experts, chosen = (int(x[row]) for x in layer_sizes(trace))
     share = coactivation(part, row)[expert, :experts]
     tokens = len(expert_tokens(part, row, expert).tokens)
-    band, chance = (
-        coactivation_band(tokens, experts, chosen),
-        coactivation_chance(experts, chosen),
-    )
+    band = coactivation_band(tokens, experts, chosen)
+    chance = coactivation_chance(experts, chosen)
     return partner_list(trace, row, expert, share, band, chance, tokens, scope)
 
 

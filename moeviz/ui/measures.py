@@ -83,13 +83,14 @@ def _layer_facts(key: str, scope: Scope, _trace: RoutingTrace) -> LayerFacts:
     sizes = [(int(e), int(k)) for e, k in zip(*layer_sizes(part), strict=True)]
     rows = range(len(sizes))
     doubt = [router_entropy(part, r).mean() if has_logits(part, r) else np.nan for r in rows]
+    with np.errstate(invalid="ignore"):  # a layer may have dropped every selected token
+        found = balance(part)
     return LayerFacts(
-        balance=balance(part),
+        balance=found,
         chance=tuple(
             _balance_chance(filled_tokens(load, k, row), e, k) for row, (e, k) in enumerate(sizes)
         ),
         doubt=np.array(doubt),
         repeat=repetition(part),
         order=shuffled_repetition(part),
-        tokens=len(part.tokens),
     )

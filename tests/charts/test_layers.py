@@ -21,7 +21,6 @@ def facts_of(trace):
         doubt=np.array(doubt),
         repeat=repetition(trace),
         order=shuffled_repetition(trace),
-        tokens=len(trace.tokens),
     )
 
 
@@ -69,6 +68,13 @@ def test_without_logits_the_routers_entropy_is_not_drawn():
         "This trace holds the chosen experts but not the router's logits, so the router's "
         "entropy is not known."
     )
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_layer_that_dropped_every_token_says_so():
+    picture = bars(make_trace([[[-1], [-1]], [[0], [1]]], text="ab"))
+    assert picture.meta["facts"] == [["Assignments", "none: this layer sent these tokens nowhere"]]
+    assert np.isnan(picture.arrays["kept"][0])
 
 
 def test_one_token_has_no_repetition_to_tell():

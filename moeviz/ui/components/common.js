@@ -184,6 +184,25 @@ function sheet(name, make, open) {
   return box;
 }
 
+// The card of a figure drawn as SVG, its parts under their names in `own`.
+function figureCard(own) {
+  const card = el("section", "card");
+  own.headBox = el("div", "head");
+  own.facts = el("dl", "facts");
+  own.holder = el("div", "holder");
+  own.holder.tabIndex = 0;
+  own.holder.setAttribute("role", "application");
+  own.foot = el("div", "foot");
+  own.read = el("p", "read");
+  own.sheets = el("div");
+  own.said = el("div", "said");
+  own.said.setAttribute("aria-live", "polite");
+  card.append(own.headBox, own.facts, own.holder, own.foot, own.read, own.sheets, own.said);
+  savable(own, card);
+  own.root.replaceChildren(card);
+  own.tip = tipFor(own.root);
+}
+
 // A bar from the low to the high end of a scale, with its words.
 function scaleBar(colours, name, ends) {
   const box = el("div", "scale");

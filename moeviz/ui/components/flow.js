@@ -4,20 +4,8 @@ const EDGE = { top: 8, left: 44, right: 6, bottom: 8 }, BLOCK = 17;
 
 function newFlow(root) {
   const own = { root, at: null };
-  const card = el("section", "card");
-  own.headBox = el("div", "head");
-  own.facts = el("dl", "facts");
-  own.holder = el("div", "holder");
-  own.holder.tabIndex = 0;
-  own.holder.setAttribute("role", "application");
-  own.read = el("p", "read");
-  own.sheets = el("div");
-  own.said = el("div", "said");
-  own.said.setAttribute("aria-live", "polite");
-  card.append(own.headBox, own.facts, own.holder, own.read, own.sheets, own.said);
-  savable(own, card);
-  root.replaceChildren(card);
-  own.tip = tipFor(root);
+  figureCard(own);
+  own.foot.hidden = true;
   own.listen = () => own.picture && mark(own);
   own.observer = new ResizeObserver(() => own.picture && draw(own));
   own.observer.observe(own.holder);

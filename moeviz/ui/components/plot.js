@@ -4,21 +4,7 @@ const TALL = 236, EDGE = { top: 24, right: 16, bottom: 44, left: 56 };
 
 function newPlot(root) {
   const own = { root, at: null };
-  const card = el("section", "card");
-  own.headBox = el("div", "head");
-  own.facts = el("dl", "facts");
-  own.holder = el("div", "holder");
-  own.holder.tabIndex = 0;
-  own.holder.setAttribute("role", "application");
-  own.foot = el("div", "foot");
-  own.read = el("p", "read");
-  own.sheets = el("div");
-  own.said = el("div", "said");
-  own.said.setAttribute("aria-live", "polite");
-  card.append(own.headBox, own.facts, own.holder, own.foot, own.read, own.sheets, own.said);
-  savable(own, card);
-  root.replaceChildren(card);
-  own.tip = tipFor(root);
+  figureCard(own);
   own.listen = () => own.picture && draw(own);
   own.observer = new ResizeObserver(() => own.picture && draw(own));
   own.observer.observe(own.holder);
