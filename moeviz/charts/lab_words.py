@@ -76,8 +76,11 @@ def rerouted_sentence(found: Rerouted, own: Assignment, layer: str) -> str:
     """What one algorithm would do to a layer: own choices kept, balance, and who is left out."""
     name, made = NAMES[found.rule.name], found.assignment
     if min(made.taken.sum(axis=1)) == made.experts:
+        what = f"sends every token of layer {layer} to every expert"
+        if found.rule.name == "soft":
+            what = f"lets every token of layer {layer} have a part in every expert"
         first = (
-            f"{name} sends every token of layer {layer} to every expert; "
+            f"{name} {what}; "
             f"{percent(found.own_weight)} of the weight lies on the model's own choices."
         )
     else:

@@ -31,6 +31,11 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {
 }
 """Name of each algorithm, and the settings that have a say in it."""
 
+NOT_SOFT = (
+    "Soft MoE mixes tokens before the experts read them, which no choice of experts can do, so it "
+    "cannot be enforced."
+)
+
 LAYER_STRIDE = 100_003
 """Seeds of neighbouring layers are this far apart."""
 
@@ -102,10 +107,7 @@ class RoutingRule:
         suit the algorithm.
         """
         if self.name == "soft":
-            raise RuleError(
-                "Soft MoE mixes tokens before the experts read them, which no choice of experts "
-                "can do, so it cannot be enforced."
-            )
+            raise RuleError(NOT_SOFT)
         if run.logits is None or len(run.token_ids) != len(run.ids):
             raise RuleError(f"Layer {run.layer} shows no logits of the text's tokens to choose by.")
         weighing = Weighing.seen_in(run.logits, run.ids, run.gates)

@@ -143,6 +143,11 @@ def finding(trace: RoutingTrace, view: View, found: list[Rerouted]) -> None:
             "This model weighs experts in a way of its own; what other rules would choose is "
             "shown with softmax weights."
         )
+    if trace.router.bias:
+        st.caption(
+            "This model adds something to its logits before it chooses (a bias, groups), so token "
+            "choice on the logits alone is not quite its own route."
+        )
     for each in found:
         st.markdown("#### " + plain(words.rerouted_sentence(each, own, label)))
 

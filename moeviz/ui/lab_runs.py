@@ -9,7 +9,7 @@ from moeviz.charts.capacity import change_strip
 from moeviz.charts.lab import rerouted_bars
 from moeviz.metrics.compare import Comparison, compare
 from moeviz.rules.interventions import Assign, Rule
-from moeviz.rules.routing import RoutingRule
+from moeviz.rules.routing import NOT_SOFT, RoutingRule
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import enforced as runs
 from moeviz.ui import links, session
@@ -45,7 +45,11 @@ def in_force(trace: RoutingTrace, view: View, lab: Lab) -> None:
     if why_not:
         st.info(plain(why_not))
         return
-    rules = [lab.rule(name, trace, view.row) for name in lab.names]
+    if "soft" in lab.names:
+        st.caption(plain(NOT_SOFT))
+    rules = [lab.rule(name, trace, view.row) for name in lab.names if name != "soft"]
+    if not rules:
+        return
     mark = (trace.key, *map(str, rules))
     if st.session_state.get("lab_in_force") != mark:
         st.markdown(
@@ -53,7 +57,7 @@ def in_force(trace: RoutingTrace, view: View, lab: Lab) -> None:
             "with the algorithm in every layer: later layers then read what it made of earlier "
             "ones, and the loss says what that is worth."
         )
-        names = " and ".join(words.NAMES[name] for name in lab.names)
+        names = " and ".join(words.NAMES[rule.name] for rule in rules)
         st.button(f"Run with {names}", type="primary", on_click=_want, args=(mark,))
         return
     for place, rule in enumerate(rules):

@@ -48,6 +48,12 @@ def test_where_all_take_all_the_sentence_speaks_of_weight(trace):
     )
 
 
+def test_soft_moe_is_not_said_to_send_tokens(trace):
+    assert said(trace, RoutingRule("soft")).startswith(
+        "Soft MoE lets every token of layer 0 have a part in every expert; 42 % of the weight"
+    )
+
+
 def test_the_grid_holds_the_assignment_and_the_models_own_choices(trace):
     own, chance = own_route(trace, 0), load_chance(3, 4, 1)
     found = rerouted_layer(trace, 0, RoutingRule("expert-choice", factor=4))

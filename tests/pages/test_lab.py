@@ -173,15 +173,18 @@ def test_an_algorithm_is_run_in_the_model_on_request(page, model, trace):
 def test_the_models_own_rule_leaves_the_loss_as_it_is(page, trace):
     page.query_params["algorithms"] = "token-choice,soft"
     page.run()
-    press(page, "Run with Token choice and Soft MoE")
+    press(page, "Run with Token choice")
     before = float(np.nanmean(trace.loss))
     assert f"With Token choice in every layer the loss stays at {before:.3f} nats a token." in said(
         page
     )
-    assert [e.value.replace("\\", "") for e in page.error] == [
-        "Soft MoE: Soft MoE mixes tokens before the experts read them, which no choice of experts "
-        "can do, so it cannot be enforced."
-    ]
+    assert not page.error
+    assert any(
+        c.value.replace("\\", "")
+        == "Soft MoE mixes tokens before the experts read them, which no choice of experts can do, "
+        "so it cannot be enforced."
+        for c in page.caption
+    )
 
 
 def test_the_sentence_follows_the_balancing_step(page, trace):
