@@ -3,25 +3,24 @@
 import streamlit as st
 
 from moeviz.ui.door import open_door
-from moeviz.ui.house import dress
+from moeviz.ui.house import dress, hidden_pages
 
 open_door()
 st.set_page_config(page_title="MoEViz", page_icon="🔀", layout="wide")
 dress()
 
-st.navigation(
-    [
-        st.Page("pages/explore.py", title="Explore", url_path="explore", default=True),
-        st.Page("pages/generate.py", title="Generate", url_path="generate"),
-        st.Page("pages/compare.py", title="Compare", url_path="compare"),
-        st.Page("pages/capacity.py", title="Capacity", url_path="capacity"),
-        st.Page("pages/specialise.py", title="Specialise", url_path="specialise"),
-        st.Page("pages/learn.py", title="Learn", url_path="learn"),
-        st.Page("pages/workshop.py", title="Workshop", url_path="workshop"),
-        st.Page("pages/models.py", title="Models", url_path="models"),
-        st.Page("pages/what-if.py", title="What if", url_path="what-if"),
-        st.Page("pages/lab.py", title="Lab", url_path="lab"),
-        st.Page("pages/contrast.py", title="Contrast", url_path="contrast"),
-    ],
-    position="top",
-).run()
+pages = [
+    st.Page("pages/explore.py", title="Explore", url_path="explore", default=True),
+    st.Page("pages/generate.py", title="Generate", url_path="generate"),
+    st.Page("pages/compare.py", title="Compare", url_path="compare"),
+    st.Page("pages/capacity.py", title="Capacity", url_path="capacity"),
+    st.Page("pages/specialise.py", title="Specialise", url_path="specialise"),
+    st.Page("pages/contrast.py", title="Contrast", url_path="contrast"),
+    st.Page("pages/what-if.py", title="What if", url_path="what-if"),
+    st.Page("pages/lab.py", title="Lab", url_path="lab"),
+    st.Page("pages/models.py", title="Models", url_path="models"),
+    st.Page("pages/learn.py", title="Learn", url_path="learn"),
+    st.Page("pages/workshop.py", title="Workshop", url_path="workshop"),
+]
+shown = [page for page in pages if page.url_path not in hidden_pages()]
+st.navigation(shown, position="top").run()

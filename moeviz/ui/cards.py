@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -18,6 +16,7 @@ from moeviz.trace import MoevizError
 from moeviz.ui import asking, session
 from moeviz.ui.components import heat_grid, picked, plot
 from moeviz.ui.datasets import DataSet
+from moeviz.ui.house import way_to
 from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import draw, label_choice, labels_of, specialised
 from moeviz.ui.markdown import plain
@@ -30,8 +29,6 @@ LONGEST = 110
 """Tokens of a passage that are shown."""
 
 MOST_TOKENS = 20
-
-WHAT_IF = Path(__file__).parent.parent.parent / "pages" / "what-if.py"
 
 
 def cards_section(data: DataSet, inquiry: Inquiry) -> None:
@@ -231,8 +228,7 @@ def _mark(run: str) -> str:
 
 def _what_if(layer: str, expert: int) -> None:
     """The way to switching the expert off, where that page is there."""
-    if WHAT_IF.exists():
-        st.page_link(
-            WHAT_IF, label="What changes without it?", icon="✂️",
-            query_params={"layer": layer, "expert": str(expert)},
-        )  # fmt: skip
+    way_to(
+        "what-if", "What changes without it?", icon="✂️",
+        query_params={"layer": layer, "expert": str(expert)},
+    )  # fmt: skip

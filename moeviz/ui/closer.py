@@ -18,6 +18,7 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui.choice import choice
 from moeviz.ui.components import flow, heat_grid, plot, ranked
 from moeviz.ui.figure import figure
+from moeviz.ui.house import hidden_pages
 from moeviz.ui.measures import Scope, layer_chance, layer_facts, load_of, part_of, top_of
 from moeviz.ui.view import LOOKS, View
 
@@ -60,7 +61,9 @@ def _expert(trace: RoutingTrace, view: View) -> None:
 
 def _what_if(expert: int) -> None:
     """The way to the page where this expert can be muted, or more."""
-    if st.button(f"What if expert {expert} were muted?", key="mute_this"):
+    if "what-if" not in hidden_pages() and st.button(
+        f"What if expert {expert} were muted?", key="mute_this"
+    ):
         st.session_state["mute_picked"] = True
         st.switch_page("pages/what-if.py")
 

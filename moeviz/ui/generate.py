@@ -14,6 +14,7 @@ from moeviz.ui import ask, capacity, draft, explore, links, live, session, setti
 from moeviz.ui.card import model_card
 from moeviz.ui.components import live_text, packed, picked, plot
 from moeviz.ui.draft import Draft
+from moeviz.ui.house import hidden_pages, way_to
 from moeviz.ui.live import Live
 from moeviz.ui.markdown import plain
 
@@ -163,7 +164,7 @@ def overflow(here: Live) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="simulated"):
         st.badge("SIMULATED", color="orange", width="content")
         st.caption(plain(_rule_words(rule, reel.router.capacity)), width="content")
-        st.page_link("pages/capacity.py", label="Change the rule on the Capacity page")
+        way_to("capacity", "Change the rule on the Capacity page")
     known = [rate for rate in here.history if rate is not None]
     if not known:
         short = f"A group of {rule.group:,} tokens is larger than the text, which has {tokens:,}."
@@ -214,10 +215,10 @@ def ways_on(here: Live) -> None:
         return
     st.header("Go on with it", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", key="ways"):
-        for label, page in (("Explore", "pages/explore.py"), ("Capacity", "pages/capacity.py")):
-            if st.button(f"Open in {label}"):
+        for label, page in (("Explore", "explore"), ("Capacity", "capacity")):
+            if page not in hidden_pages() and st.button(f"Open in {label}"):
                 links.open_trace(here.trace, "generated")
-                st.switch_page(page)
+                st.switch_page(f"pages/{page}.py")
         explore.files(here.trace)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import streamlit as st
 
@@ -20,6 +21,12 @@ def hidden_pages() -> frozenset[str]:
     """
     named = os.environ.get("MOEVIZ_HIDE", "").split(",")
     return frozenset(name.strip() for name in named if name.strip())
+
+
+def way_to(page: str, label: str, **options: Any) -> None:
+    """A link to the page of that name in addresses, where this server has it; see st.page_link."""
+    if page not in hidden_pages():
+        st.page_link(f"pages/{page}.py", label=label, **options)
 
 
 def longest_text() -> int:

@@ -16,6 +16,7 @@ from moeviz.ui import links, session
 from moeviz.ui.ask import get_ready
 from moeviz.ui.components import plot, token_strip
 from moeviz.ui.figure import figure
+from moeviz.ui.house import way_to
 from moeviz.ui.lab_setting import Lab
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
@@ -83,8 +84,8 @@ def _run(trace: RoutingTrace, view: View, rule: RoutingRule, place: int) -> None
         st.badge("ENFORCED", color="blue", width="content")
         st.caption(plain(words.enforced_note(rule)))
     st.markdown("#### " + plain(words.enforced_sentence(rule, cost, trace.loss)))
-    st.page_link(
-        "pages/what-if.py", label=f"Go on with {name} on the What-if page",
+    way_to(
+        "what-if", f"Go on with {name} on the What-if page",
         query_params={**links.subject(), "rule": str(Assign(rule))},
     )  # fmt: skip
     left, right = st.columns([3, 2], gap="medium")

@@ -10,7 +10,7 @@ import streamlit as st
 from moeviz.lessons.stored import lesson_trace
 from moeviz.trace import RoutingTrace
 from moeviz.ui.components import handout
-from moeviz.ui.lessons import balance, basics, wider
+from moeviz.ui.lessons import balance, basics, purpose, wider
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ LESSONS = {
     "sparse": Lesson("Why is a big model not slow?", "Sparse", 5, basics.sparse),
     "router": Lesson("How does a router decide?", "The router", 8, basics.router),
     "top-k": Lesson("How many experts does a token need?", "Top-k", 6, basics.top_k),
+    "purpose": Lesson("What is an expert for?", "Purpose", 8, purpose.purpose),
     "balance": Lesson("Why do experts starve?", "Balance", 10, balance.balancing),
     "capacity": Lesson("What if an expert is full?", "Capacity", 8, balance.capacity),
     "algorithms": Lesson("Who chooses whom?", "Other rules", 6, balance.algorithms),

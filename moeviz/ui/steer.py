@@ -11,6 +11,7 @@ from moeviz.rules.interventions import Rule
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import links, session
 from moeviz.ui.contrast import RANKED, Sets, set_traces
+from moeviz.ui.house import way_to
 from moeviz.ui.markdown import plain
 from moeviz.ui.view import layer_labels
 
@@ -33,8 +34,8 @@ def steer(trace: RoutingTrace, found: Contrast, sets: Sets) -> None:
     count = min(st.session_state["steered"], len(found.ranked()))
     rule = steering(found, layer_labels(trace), towards == sets.names[0], count)
     st.code(str(rule), language=None, wrap_lines=True)
-    st.page_link(
-        "pages/what-if.py", label="Steer your own text by this rule, on the What-if page",
+    way_to(
+        "what-if", "Steer your own text by this rule, on the What-if page",
         query_params={**links.subject(), "rule": str(rule)},
     )  # fmt: skip
     mark = (sets, str(rule))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from moeviz.lessons.plan import PLANS, clock
 from moeviz.ui.components import handout
-from moeviz.ui.house import LONGEST_TEXT, hidden_pages, longest_text
+from moeviz.ui.house import LONGEST_TEXT, hidden_pages, longest_text, way_to
 from moeviz.ui.markdown import plain
 
 HEAVY = {
@@ -35,7 +35,7 @@ def plan() -> None:
             if task.page in hidden_pages():
                 st.markdown(plain(task.what))
             else:
-                st.page_link(f"pages/{task.page}.py", label=task.what, query_params=dict(task.link))
+                way_to(task.page, task.what, query_params=dict(task.link))
     st.caption(
         "Every lesson asks before it shows: let people commit to an answer, then open it together. "
         "The address of any page brings back what is on it, so send links as you go."

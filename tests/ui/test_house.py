@@ -1,9 +1,14 @@
 """What whoever starts the server may decide for everybody."""
 
+from pathlib import Path
+
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from moeviz.trace import MoevizError
 from moeviz.ui import house, session
+
+APP = Path(__file__).parent.parent.parent / "app.py"
 
 
 def test_nothing_is_hidden_by_itself(monkeypatch):
@@ -28,3 +33,16 @@ def test_the_limit_holds_for_every_text(monkeypatch):
     with pytest.raises(MoevizError) as error:
         session.check_text("eleven sign")
     assert str(error.value) == "The text has 11 characters; paste at most 10 at a time."
+
+
+def test_a_hidden_page_is_not_offered(monkeypatch):
+    monkeypatch.setenv("MOEVIZ_HIDE", "lab,what-if")
+    app = AppTest.from_file(APP, default_timeout=120)
+    app.switch_page("pages/learn.py")
+    app.query_params["lesson"] = "top-k"
+    app.run()
+    quiz = next(radio for radio in app.radio if radio.label == "Your guess")
+    quiz.set_value(quiz.options[0].replace("\\", "")).run()
+    assert not app.exception
+    assert app.table, "the lesson went on"
+    assert app.get("page_link") == []

@@ -10,7 +10,7 @@ from moeviz.charts.picture import Picture
 from moeviz.lessons.glossary import linked
 from moeviz.lessons.quizzes import Quiz
 from moeviz.ui.components import packed, plot
-from moeviz.ui.house import hidden_pages
+from moeviz.ui.house import way_to
 from moeviz.ui.markdown import plain
 
 
@@ -46,6 +46,4 @@ def draw(picture: Picture, key: str) -> None:
 
 def go_on(label: str, page: str, link: Mapping[str, str] | None = None) -> None:
     """A link to the tool page that shows the same state, where this server has that page."""
-    if page in hidden_pages():
-        return
-    st.page_link(f"pages/{page}.py", label=label, icon="➡️", query_params=dict(link or {}))
+    way_to(page, label, icon="➡️", query_params=dict(link or {}))
