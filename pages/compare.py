@@ -3,7 +3,7 @@
 import streamlit as st
 
 from moeviz.trace import RoutingTrace
-from moeviz.ui import against, ask, compare, links, session
+from moeviz.ui import against, ask, compare, links, session, side_b
 from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
 
@@ -16,16 +16,16 @@ st.markdown(
     "experts, which experts gain or lose, and how much of that chance would do."
 )
 chosen = against.current()
-compare.way_choice(chosen)
+side_b.way_choice(chosen)
 moments = chosen.way == "moment"
-trace = None if moments else compare.two_sides(chosen)
+trace = None if moments else side_b.two_sides(chosen)
 
 
 @st.fragment
 def look(trace: RoutingTrace | None) -> None:
     """Pick, compute, draw: the part that runs again on every click."""
     if moments:
-        compare.moment_choice(against.current())
+        side_b.moment_choice(against.current())
     chosen = against.current()
     found = compare.found_sides(trace, chosen)
     subject = found.a if trace is None else trace

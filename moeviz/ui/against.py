@@ -20,6 +20,9 @@ WAYS = {
 }
 """What side B can be: the name in links, and the words on screen."""
 
+MEASURES = {"evenness": "Evenness of the load", "repetition": "Repetition of neighbours"}
+"""What two models can be compared by, layer by layer: the name in links, and the words."""
+
 MOMENTS = 10
 """Moments of training that the demo model's record holds."""
 
@@ -27,7 +30,7 @@ MOST_NEW = 200
 """Tokens that a text can be continued by."""
 
 PARAMETERS = ("against", "b", "blong", "bmodel", "kin", "new", "bseed", "moments", "passages",
-              "btrace", "shade")  # fmt: skip
+              "btrace", "shade", "bmeasure")  # fmt: skip
 
 IN_ENGLISH = """The old lighthouse keeper counted the ships before he went to sleep.
 In the evening the baker closes his door and walks home.
@@ -64,7 +67,7 @@ class Against:
     seed: of the dice that choose them.
     moments: earlier and later moment of training, counted from 0. passages: a language, "" for all.
     trace: key of a kept trace. lost: digest of a text that a link could not hold, else "".
-    shade: what the texts are coloured by.
+    shade: what the texts are coloured by. measure: what two models are compared by.
     """
 
     way: str = "text"
@@ -78,6 +81,7 @@ class Against:
     trace: str = ""
     lost: str = ""
     shade: str = "change"
+    measure: str = "evenness"
 
 
 def partner(text: str) -> str:
@@ -107,8 +111,9 @@ def changed(against: Against, wish: Mapping[str, object]) -> Against:
     found: dict[str, object] = {}
     if wish.get("way") in WAYS:
         found["way"] = wish["way"]
-    if wish.get("shade") in SHADES:
-        found["shade"] = wish["shade"]
+    for name, choices in (("shade", SHADES), ("measure", MEASURES)):
+        if wish.get(name) in choices:
+            found[name] = wish[name]
     for name in ("text", "model", "passages", "trace", "lost"):
         if isinstance(wish.get(name), str):
             found[name] = wish[name]
@@ -135,6 +140,8 @@ def to_link(against: Against, digest: str = "") -> dict[str, str]:
     if way == "text" and against.text:
         fits = text_for_link(against.text)
         link |= {"b": against.text} if fits else {"blong": digest}
+    if against.measure != first.measure:
+        link["bmeasure"] = against.measure
     if way == "model" and against.model:
         link |= {"bmodel": against.model, **({"kin": "1"} if against.kin else {})}
     if way == "trace" and against.trace:
@@ -154,7 +161,7 @@ def to_link(against: Against, digest: str = "") -> dict[str, str]:
 def from_link(link: Mapping[str, str]) -> Against:
     """What a link asks for; whatever in it makes no sense is passed over."""
     names = {"against": "way", "b": "text", "bmodel": "model", "btrace": "trace", "blong": "lost",
-             "passages": "passages", "shade": "shade"}  # fmt: skip
+             "passages": "passages", "shade": "shade", "bmeasure": "measure"}  # fmt: skip
     wish: dict[str, object] = {own: link[name] for name, own in names.items() if name in link}
     if not text_for_link(link.get("b", "")):
         wish.pop("text", None)

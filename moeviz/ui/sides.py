@@ -21,13 +21,6 @@ from moeviz.ui.at_hand import at_hand
 CONTINUATIONS = 4
 """Continuations kept in one session."""
 
-LANGUAGES = {
-    "en": "English", "fr": "French", "de": "German", "es": "Spanish", "pt": "Portuguese",
-    "it": "Italian", "nl": "Dutch", "pl": "Polish", "ru": "Russian", "uk": "Ukrainian",
-    "el": "Greek", "tr": "Turkish", "fi": "Finnish", "ar": "Arabic", "fa": "Persian",
-    "hi": "Hindi", "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "code": "Code",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Sides:

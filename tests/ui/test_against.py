@@ -28,6 +28,10 @@ def test_the_first_choice_has_an_empty_link():
         ),
         (Against("trace", trace="f00"), {"against": "trace", "btrace": "f00"}),
         (Against(shade="expert"), {"shade": "expert"}),
+        (
+            Against("trace", trace="f0", measure="repetition"),
+            {"against": "trace", "btrace": "f0", "bmeasure": "repetition"},
+        ),
     ],
 )
 def test_a_link_brings_back_every_part(against, link):
