@@ -12,6 +12,10 @@ function newLive(root) {
   root.replaceChildren(page);
   own.page = page;
   own.tip = tipFor(root);
+  own.redraw = (canvas) => onPaper(canvas.clientWidth, canvas.clientHeight, (paper) => {
+    const kind = [NOW, PROMPT, WRITTEN].find((name) => own[name].canvas === canvas);
+    drawGrid(own, { ...own[kind], canvas: paper });
+  });
   own.observer = new ResizeObserver(() => {
     page.classList.toggle("narrow", root.clientWidth < 860);
     if (own.fixed) drawGrids(own);
@@ -141,6 +145,7 @@ function card(own, name, title) {
   const side = el("span", "model");
   head.append(heading, side);
   box.append(head);
+  savable(own, box);
   return { box, heading, side };
 }
 
@@ -194,7 +199,7 @@ function layerButtons(own) {
 }
 
 function transport(own) {
-  const box = el("div", "transport");
+  const box = el("div", "transport unsaved");
   own.slider = el("input");
   own.slider.type = "range";
   own.slider.id = "steps";
@@ -253,7 +258,10 @@ function liveSheet(name, make) {
   const box = el("details");
   const holder = el("div", "sheet");
   holder.tabIndex = 0;
-  box.append(el("summary", "", name), holder);
+  const csv = el("button", "link", "Save as CSV");
+  csv.onclick = () => saveCsv(box, name, make());
+  box.full = make;
+  box.append(el("summary", "", name), holder, csv);
   const refresh = () => box.open && refill(holder, [tableOf(make())]);
   box.ontoggle = refresh;
   return { box, refresh };

@@ -28,7 +28,8 @@ function savable(own, card) {
   card.classList.add("savable");
   card.append(menu);
   bus.figures ??= new WeakMap(); // for a hand-out of the whole page
-  bus.figures.set(own.root, () => figureOf(own, card));
+  const others = bus.figures.get(own.root) ?? (() => []); // cards of the same component
+  bus.figures.set(own.root, () => [...others(), ...figureOf(own, card)]);
 }
 
 // The figure and its tables, as nodes that need nothing from the page.
@@ -110,7 +111,7 @@ function saveCsv(node, name, { head, rows }) {
     return /[",\r\n]/.test(tame) ? `"${tame.replaceAll('"', '""')}"` : tame;
   };
   const lines = [head, ...rows].map((cells) => cells.map(cell).join(","));
-  download(new Blob(["\ufeff", lines.join("\r\n"), "\r\n"], { type: "text/csv;charset=utf-8" }), fileName(node, `${titleOf(node.closest(".root"))} ${name}`, ".csv"));
+  download(new Blob(["\ufeff", lines.join("\r\n"), "\r\n"], { type: "text/csv;charset=utf-8" }), fileName(node, `${titleOf(node.closest(".card, .root"))} ${name}`, ".csv"));
 }
 
 // ---- the card as SVG
@@ -184,7 +185,7 @@ function onPaper(width, height, paint) {
     get: (_, name) => own[name] ?? (typeof ctx[name] === "function" ? ctx[name].bind(ctx) : ctx[name]),
     set: (_, name, value) => { ctx[name] = value; return true; },
   });
-  paint({ getContext: () => pen });
+  paint({ getContext: () => pen, style: {} });
   const node = svg("g");
   node.append(svg("image", { width, height, href: canvas.toDataURL() }), ...words);
   return { node, width, height };
@@ -289,9 +290,12 @@ function sign(pen, node, style, alpha) {
 
 function gradient(pen, facts, ramp) {
   const id = `ramp${pen.count++}`;
-  const colours = ramp.match(/(rgba?|color)\([^()]+\)|#[0-9a-f]+/gi) ?? [];
+  const stops = [...ramp.matchAll(/((?:rgba?|color)\([^()]+\)|#[0-9a-f]+)\s*([\d.]+%)?/gi)];
   const scale = svg("linearGradient", { id });
-  scale.append(...colours.map((colour, i) => svg("stop", { offset: round(i / Math.max(1, colours.length - 1)), "stop-color": flat(colour).colour })));
+  scale.append(...stops.map(([, colour, at], i) => {
+    const { colour: plain, alpha } = flat(colour);
+    return svg("stop", { offset: at ?? round(i / Math.max(1, stops.length - 1)), "stop-color": plain, "stop-opacity": round(alpha) });
+  }));
   return [scale, svg("rect", { ...facts, fill: `url(#${id})` })];
 }
 
