@@ -20,7 +20,7 @@ from moeviz.ui.components import flow, heat_grid, plot, ranked
 from moeviz.ui.figure import figure
 from moeviz.ui.house import hidden_pages
 from moeviz.ui.measures import Scope, layer_chance, layer_facts, load_of, part_of, top_of
-from moeviz.ui.view import LOOKS, View
+from moeviz.ui.view import LOOKS, View, layer_labels
 
 
 def panel(trace: RoutingTrace, view: View) -> None:
@@ -51,7 +51,7 @@ def _token(trace: RoutingTrace, view: View) -> None:
 def _expert(trace: RoutingTrace, view: View) -> None:
     row, expert, scope = view.row, expert_shown(trace, view), view.selection
     options = (row, expert, scope)
-    _what_if(expert)
+    _what_if(trace, row, expert)
     figure("taken", trace, options, lambda: _taken(trace, row, expert, scope), ranked)
     if layer_sizes(trace)[1][row] > 1:
         figure("partners", trace, options, lambda: _partners(trace, row, expert, scope), ranked)
@@ -59,13 +59,14 @@ def _expert(trace: RoutingTrace, view: View) -> None:
         st.caption("This layer gives every token one expert, so no two are chosen together.")
 
 
-def _what_if(expert: int) -> None:
-    """The way to the page where this expert can be muted, or more."""
+def _what_if(trace: RoutingTrace, row: int, expert: int) -> None:
+    """The way to the page where this expert can be muted, and more."""
+    layer = layer_labels(trace)[row]
     if "what-if" not in hidden_pages() and st.button(
         f"What if expert {expert} were muted?", key="mute_this"
     ):
-        st.session_state["mute_picked"] = True
-        st.switch_page("pages/what-if.py")
+        here = {"layer": layer, "expert": str(expert), "rule": f"mute {layer}:{expert}"}
+        st.switch_page("pages/what-if.py", query_params={**st.query_params.to_dict(), **here})
 
 
 def _taken(trace: RoutingTrace, row: int, expert: int, scope: Scope) -> Picture:

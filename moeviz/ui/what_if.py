@@ -78,9 +78,7 @@ def take_link() -> None:
 
 def current_rule(trace: RoutingTrace, view: View) -> str:
     """The visitor's rule in short. The first one mutes the expert that was picked on whatever page,
-    or the busiest of the layer; so does the wish of another page to mute its picked expert."""
-    if st.session_state.pop("mute_picked", False):
-        st.session_state["what_if"] = first_rule(trace, view)
+    or the busiest of the layer."""
     return st.session_state.setdefault("what_if", first_rule(trace, view))
 
 
