@@ -30,6 +30,13 @@ from moeviz.trace import Provenance, RouterSpec, RoutingTrace, Tokens, TraceErro
 FORMAT = "moetrace"
 VERSION = 1
 
+_KINDS = {
+    "experts": "int16", "gates": "float32", "logits": "float32", "scores": "float32",
+    "loss": "float32", "tokens.ids": "int32", "tokens.spans": "int32", "tokens.special": "bool",
+    "tokens.generated": "bool",
+}  # fmt: skip
+"""Number format of every array in a file."""
+
 
 def save_trace(trace: RoutingTrace, path: str | Path) -> Path:
     """Path of the written file. Written beside its place first and moved there when complete."""
@@ -101,6 +108,7 @@ def _assemble(header: dict, arrays: dict[str, np.ndarray], name: str) -> Routing
         vocabulary = {int(i): _text(piece) for i, piece in header["vocabulary"].items()}
         tokens = Tokens(source=_text(header["text"]), vocabulary=vocabulary, **columns)
         own = {n: a for n, a in arrays.items() if "." not in n}
+        _check_kinds(arrays)
         _check_numbers(own)
         return RoutingTrace(
             tokens=tokens,
@@ -115,6 +123,12 @@ def _assemble(header: dict, arrays: dict[str, np.ndarray], name: str) -> Routing
         raise TraceError(f"{name} is damaged: part of its header is missing.") from error
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TraceError(f"{name} is damaged: part of it is not what a trace holds.") from error
+
+
+def _check_kinds(arrays: dict[str, np.ndarray]) -> None:
+    for name, kind in _KINDS.items():
+        if name in arrays and arrays[name].dtype != kind:
+            raise TraceError(f"{name} holds {arrays[name].dtype} numbers instead of {kind}.")
 
 
 def _check_numbers(arrays: dict[str, np.ndarray]) -> None:

@@ -9,7 +9,7 @@ from handmade import make_tokens
 from safetensors.numpy import save_file
 
 import moeviz
-from moeviz.store.files import open_trace, trace_bytes
+from moeviz.store.files import open_trace, read_trace, trace_bytes
 from moeviz.trace import TraceError
 
 
@@ -117,3 +117,32 @@ def test_logits_of_a_layer_may_be_unknown_but_not_of_a_single_expert(tiny_trace,
     with pytest.raises(TraceError) as caught:
         open_trace(odd.save(tmp_path / "a.moetrace"))
     assert str(caught.value) == "a.moetrace is damaged: some logits are not numbers."
+
+
+def test_an_array_of_another_kind_is_refused(tiny_trace, tmp_path):
+    path = tmp_path / "a.moetrace"
+    arrays = {**tiny_trace.arrays(), "experts": tiny_trace.experts.astype(np.float32)}
+    metadata = {"format": "moetrace", "version": "1", "header": json.dumps(tiny_trace.header())}
+    save_file(arrays, path, metadata=metadata)
+    with pytest.raises(TraceError) as caught:
+        open_trace(path)
+    assert (
+        str(caught.value)
+        == "a.moetrace is damaged: experts holds float32 numbers instead of int16."
+    )
+
+
+def test_a_file_with_bytes_changed_opens_or_is_refused_in_a_sentence(tiny_trace):
+    """Whatever happened to it on its way: no other error, and no trace that does not check."""
+    whole, rng, refused = trace_bytes(tiny_trace), np.random.default_rng(0), 0
+    for _ in range(400):
+        data = bytearray(whole)
+        for at in rng.integers(0, len(data), rng.integers(1, 4)):
+            data[at] = rng.integers(0, 256)
+        try:
+            read_trace(bytes(data[: rng.integers(len(data) - 20, len(data) + 1)]), "a.moetrace")
+        except TraceError as error:
+            assert str(error).startswith("a.moetrace ")
+            assert str(error).endswith(".")
+            refused += 1
+    assert refused > 200
