@@ -321,7 +321,7 @@ def _strip(
     units = text_units(trace.tokens)
     first = np.array([u.first for u in units], dtype=np.int32)
     count = np.array([u.count for u in units], dtype=np.int32)
-    worst = _worst(first, count, fate)
+    worst = worst_tokens(first, count, fate)
     meta = {
         "key": trace.key,
         "layer": trace.layers[row],
@@ -337,7 +337,7 @@ def _strip(
     return Picture(meta, {**per_unit, "fate": fates, "ids": trace.tokens.ids, **arrays})
 
 
-def _worst(first: np.ndarray, count: np.ndarray, fate: np.ndarray) -> np.ndarray:
+def worst_tokens(first: np.ndarray, count: np.ndarray, fate: np.ndarray) -> np.ndarray:
     """[U] the token of each unit with the worst fate, the first of them where several are."""
     last = len(fate) - 1
     worst = np.minimum(first, last)

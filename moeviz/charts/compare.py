@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from moeviz.charts import palette
+from moeviz.charts.capacity import worst_tokens
 from moeviz.charts.heat import load_grid
 from moeviz.charts.picture import Picture, quantised
 from moeviz.charts.strip import PLAIN
@@ -26,7 +27,7 @@ MARKS = (
     {"fate": SOME, "name": "some changed", "shade": palette.STEPS * 5 // 8},
     {"fate": ALL, "name": "all changed", "shade": palette.STEPS - 1},
 )
-
+"""How the strip shows each: its underline, its name, its place on the diverging scale."""
 
 SHADES = {"change": "What changed", "expert": "Top expert"}
 """What the two texts can be coloured by: the name in links, and the words on screen."""
@@ -43,8 +44,6 @@ def twin_strip(run: Run, other: Run, found: Difference, row: int, side: str, sha
     count = len(run.tokens)
     twin = np.full(count, -1, np.int32)
     twin[own] = found.twins.pairs[:, 0]
-    if not len(own):
-        twin = np.arange(count, dtype=np.int32) if side == "A" else twin
     mate = np.full((count, run.experts.shape[-1]), EMPTY, np.int16)
     mate[own] = other.experts[row, theirs]
     units = text_units(run.tokens)
@@ -76,7 +75,7 @@ def _by_change(
     """Words, and shade and fate of each unit: that of its token that changed most."""
     fate = np.full(count, -1)
     fate[own] = _fates(overlap)
-    worst = fate[_worst(first, parts, fate)]
+    worst = fate[worst_tokens(first, parts, fate)]
     shades = {mark["fate"]: mark["shade"] for mark in MARKS}
     scale = palette.diverging()
     words = {
@@ -134,18 +133,6 @@ def _by_expert(run: Run, other: Run, row: int, twins: int) -> tuple[dict, dict]:
 
 def _fates(overlap: np.ndarray) -> np.ndarray:
     return np.where(overlap >= 1, SAME, np.where(overlap > 0, SOME, ALL))
-
-
-def _worst(first: np.ndarray, count: np.ndarray, fate: np.ndarray) -> np.ndarray:
-    """[U] the token of each unit that changed most."""
-    last = len(fate) - 1
-    return np.array(
-        [
-            min(f, last) if n < 2 else f + int(np.argmax(fate[f : f + n]))
-            for f, n in zip(first, count, strict=True)
-        ],
-        dtype=np.int64,
-    )
 
 
 def bits_bars(a: Run, b: Run, found: Difference, labels: list[str]) -> Picture:
