@@ -100,10 +100,11 @@ function paint(own) {
   own.theme = themeOf(own.root);
   own.colours = own.theme.dark ? meta.dark : meta.light;
   own.inks = own.colours.map((c) => inkOn(c, own.theme.dark));
-  const look = (i) => `${own.theme.dark} ${meta.kind} ${shade[i]} ${own.colours[shade[i]] ?? ""}`;
+  const looks = Array.from({ length: 256 }, (_, s) => `${own.theme.dark} ${meta.kind} ${s} ${own.colours[s] ?? ""}`);
   own.spans.forEach((spans, i) => {
-    if (own.looks[i] === look(i)) return; // a slider changes few of thousands
-    own.looks[i] = look(i);
+    const look = looks[shade[i]];
+    if (own.looks[i] === look) return; // a slider changes few of thousands
+    own.looks[i] = look;
     for (const span of spans) {
       span.style.background = own.colours[shade[i]] ?? "";
       span.style.color = own.inks[shade[i]] ?? "";
@@ -228,8 +229,9 @@ function mark(own, pick) {
     let mine = false;
     for (let s = first[i] * K; s < (first[i] + count[i]) * K && pick.expert != null; s++) mine ||= experts[s] === pick.expert;
     if (here) own.at = i;
-    if (own.marks[i] === `${here} ${inside} ${mine}`) return;
-    own.marks[i] = `${here} ${inside} ${mine}`;
+    const marks = here + 2 * inside + 4 * mine;
+    if (own.marks[i] === marks) return;
+    own.marks[i] = marks;
     for (const span of spans) {
       span.classList.toggle("on", here);
       span.classList.toggle("in", inside);
