@@ -175,7 +175,8 @@ def _corpus(arguments: argparse.Namespace) -> int:
     if arguments.draws < 19:
         raise MoevizError(f"--draws must be at least 19, not {arguments.draws}.")
     folder = _writable(arguments.out) if arguments.out else None
-    labels = arguments.label_columns.split(",") if arguments.label_columns else None
+    named = [name.strip() for name in (arguments.label_columns or "").split(",")]
+    labels = [name for name in named if name] or None
     routing, words = _routed(arguments, labels)
     found = findings(routing, labels, arguments.draws, arguments.seed, words)
     files = []

@@ -81,22 +81,27 @@ def _label(found: Findings, label: str) -> str:
 
 def _divergence_chart(told: Specialisation) -> str:
     band = told.divergence_band
-    lines = [Line("measured", told.divergence, "kept")]
     chance = (band.low, band.high) if told.draws else None
-    return _figure(
-        _lines(told.layers, lines, chance, "bits"),
+    return _banded(
+        told.layers, told.divergence, chance, "bits",
         f"How differently the {len(told.names)} values of {told.label} use each layer",
         "Higher is more different: the bits that one choice of a token tells on its "
         f"{told.label} (generalised Jensen–Shannon divergence). {_chance_words(told)}",
-        _table(
-            ("layer", "bits", "chance, 95 %"),
-            (
-                (layer, _number(bits), _range(low, high))
-                for layer, bits, low, high in zip(
-                    told.layers, told.divergence, band.low, band.high, strict=True
-                )
-            ),
-        ),
+    )  # fmt: skip
+
+
+def _banded(layers, values: np.ndarray, chance, unit: str, title: str, reading: str) -> str:
+    """A figure of one line over the layers, with its chance band (low, high) and its table."""
+    low, high = chance or np.full((2, len(values)), np.nan)
+    rows = (
+        (layer, _number(value), _range(*band))
+        for layer, value, *band in zip(layers, values, low, high, strict=True)
+    )
+    return _figure(
+        _lines(layers, [Line("measured", values, "kept")], chance, unit),
+        title,
+        reading,
+        _table(("layer", unit, "chance, 95 %"), rows),
     )
 
 
@@ -210,23 +215,13 @@ def _languages(found: Findings) -> str:
     told = found.languages
     if told is None:
         return ""
-    lines = [Line("measured", told.mean, "kept")]
-    return "<h2>Languages on the same text</h2>" + _figure(
-        _lines(told.layers, lines, (told.low, told.high), "divergence"),
+    return "<h2>Languages on the same text</h2>" + _banded(
+        told.layers, told.mean, (told.low, told.high), "divergence",
         f"{len(told.names)} languages, {told.passages} passages that say the same in each",
         "Higher is more apart: mean over pairs of languages of their Jensen–Shannon divergence "
         "over the room there is for it (arXiv:2510.04694). Topic is the same, so this is language. "
         f"Grey is chance: {told.draws} times the languages of each passage were dealt anew.",
-        _table(
-            ("layer", "divergence", "chance, 95 %"),
-            (
-                (layer, _number(mean), _range(low, high))
-                for layer, mean, low, high in zip(
-                    told.layers, told.mean, told.low, told.high, strict=True
-                )
-            ),
-        ),
-    )
+    )  # fmt: skip
 
 
 def _repetition(found: Findings) -> str:

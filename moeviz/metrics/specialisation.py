@@ -68,11 +68,14 @@ def specialisation(
     Raises CorpusError for an unknown label, or one with fewer than two values.
     """
     deal = deal_labels(routing, label, draws, seed, within)
-    tokens = np.stack(list(deal.sums(routing.tokens[:, None])))  # [1 + D, G, 1]
+    passages, layers, experts = routing.shape
+    tokens = deal.sums(routing.tokens[:, None])  # [1 + D, G, 1]
+    sums = deal.sums(routing.counts.reshape(passages, layers * experts))
+    sums = sums.reshape(*sums.shape[:2], layers, experts)
     shares, selectivities, divergences = [], [], []
     for row, size in enumerate(routing.experts):
-        counts = np.stack(list(deal.sums(routing.counts[:, row, :size])))
-        share = counts / np.maximum(tokens, 1)
+        counts = sums[:, :, row, :size].astype(np.float64)
+        share = counts / np.maximum(tokens, 1).astype(np.float64)
         shares.append(share)
         selectivities.append(_binary_bits(share.mean(axis=1)) - _binary_bits(share).mean(axis=1))
         divergences.append(divergence_bits(counts))
