@@ -163,6 +163,11 @@ def routing_recall(
         the same, on summed gates                                     98.7 %   72.1 %
         the same, on choices and gates side by side: used here        98.8 %   73.4 %
 
+    With up to 120 passages a language and domain, 7,032 of all validation documents, the last line
+    is 99.2 % and 73.0 %; counted by passage, 98.4 % (chance 11.9 %) and 80.4 % (chance 8.4 %) are
+    right. News and security, of which there are three documents each in nineteen languages, and
+    kinds of code that look alike are told worst.
+
     Raises CorpusError for an unknown label, or where no label is in both halves.
     """
     long = routing.tokens >= least
