@@ -21,6 +21,7 @@ from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import draw, label_choice, labels_of, specialised
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
+from moeviz.ui.view import text_for_link
 
 SHOWN = 5
 """Passages in which an expert is shown at work, each of another text."""
@@ -46,6 +47,8 @@ def cards_section(data: DataSet, inquiry: Inquiry) -> None:
     card = _card(data.key, row, expert, data)
     st.header(f"Layer {names[row]}, expert {expert}", anchor=False)
     st.markdown("#### " + plain(words.card_sentence(card, _summary(data, row, expert))))
+    if data.model == session.asked()[0]:
+        _what_if(names[row], expert)
     left, right = st.columns(2, gap="medium")
     with left:
         _labels(data, row, expert)
@@ -62,7 +65,6 @@ def cards_section(data: DataSet, inquiry: Inquiry) -> None:
             )  # fmt: skip
     if data.texts:
         _at_work(data, row, expert)
-    _what_if(names[row], expert)
 
 
 def _take(data: DataSet) -> None:
@@ -227,8 +229,9 @@ def _mark(run: str) -> str:
 
 
 def _what_if(layer: str, expert: int) -> None:
-    """The way to switching the expert off, where that page is there."""
-    way_to(
-        "what-if", "What changes without it?", icon="✂️",
-        query_params={"layer": layer, "expert": str(expert)},
-    )  # fmt: skip
+    """The way to muting the expert, with the visitor's own text."""
+    text = session.asked()[1]
+    link = {"rule": f"mute {layer}:{expert}", "layer": layer, "expert": str(expert)}
+    if text_for_link(text):
+        link["text"] = text
+    way_to("what-if", "What changes without it? Mute it and read the losses", query_params=link)

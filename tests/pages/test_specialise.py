@@ -135,6 +135,9 @@ def test_a_link_opens_an_experts_card(page, shipped):
     assert tables[0].iloc[0]["language"] == "German"
     assert tables[2].iloc[0]["lift"] > 5
     assert not any("Ġ" in token for token in tables[2]["token"])
+    link = page.get("page_link")[0].proto
+    assert link.page == "what-if"
+    assert "rule=mute+5%3A15" in link.query_string
 
 
 def test_labels_and_layers_say_what_rises_above_chance(page, shipped):
