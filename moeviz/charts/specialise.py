@@ -24,7 +24,7 @@ def label_grid(routing: CorpusRouting, found: Specialisation, row: int, layer: s
     high = float(share.max())
     chance = (
         f"Small: not above chance, which is labels dealt anew over whole {found.unit} "
-        f"({found.draws} times; at most one deal in twenty has any colour at all)."
+        f"({found.draws} times; at most one deal in twenty has any large cell)."
         if found.draws else
         f"With {int(found.tokens.min()):,} tokens each, counting noise is small; how far single "
         "documents sway it is not known, because only totals were published."

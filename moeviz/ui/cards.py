@@ -15,7 +15,7 @@ from moeviz.metrics.words import expert_words
 from moeviz.trace import MoevizError
 from moeviz.ui import asking, session
 from moeviz.ui.components import heat_grid, picked, plot
-from moeviz.ui.datasets import DataSet
+from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.house import way_to
 from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import draw, label_choice, labels_of, specialised
@@ -44,7 +44,7 @@ def cards_section(data: DataSet, inquiry: Inquiry) -> None:
              lambda: _take(data))  # fmt: skip
     with st.container(horizontal=True, gap="medium"):
         row, expert = asking.expert_choice(routing, inquiry)
-    card = _card(data.key, row, expert, data)
+    card = _card(data, row, expert)
     st.header(f"Layer {names[row]}, expert {expert}", anchor=False)
     st.markdown("#### " + plain(words.card_sentence(card, _summary(data, row, expert))))
     if data.model == session.asked()[0]:
@@ -82,7 +82,7 @@ def _take_partner(layer: str) -> None:
         asking.open_card(layer, expert)
 
 
-@st.cache_resource(max_entries=200, show_spinner=False)
+@kept(most=200)
 def _card(key: str, row: int, expert: int, _data: DataSet) -> ExpertCard:
     return expert_card(_data.routing, row, expert)
 

@@ -13,7 +13,7 @@ from moeviz.metrics.clusters import Purity, purity, sphere_clusters
 from moeviz.trace import MoevizError
 from moeviz.ui import asking, maps, session
 from moeviz.ui.components import cloud, packed, tint
-from moeviz.ui.datasets import DataSet
+from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import labels_of
 from moeviz.ui.markdown import plain
@@ -32,8 +32,8 @@ def clusters_section(data: DataSet, inquiry: Inquiry) -> None:
     try:
         asking.slider("Number of groups", "groups", 2, most, count)
         with st.spinner("Looking for groups"):
-            groups = _groups(data.key, count, data)
-            found = {label: _purity(data.key, count, label, data, groups)
+            groups = _groups(data, count)
+            found = {label: _purity(data, count, label)
                      for label in labels_of(data.routing)}  # fmt: skip
     except MoevizError as error:
         st.info(plain(str(error)))
@@ -81,11 +81,11 @@ def _table(groups: np.ndarray, found: dict[str, Purity]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-@st.cache_resource(max_entries=24, show_spinner=False)
+@kept(most=24)
 def _groups(key: str, count: int, _data: DataSet) -> np.ndarray:
     return sphere_clusters(maps.points_of(_data, "passages").routing_map.reduced, count)
 
 
-@st.cache_resource(max_entries=48, show_spinner=False)
-def _purity(key: str, count: int, label: str, _data: DataSet, _groups: np.ndarray) -> Purity:
-    return purity(_groups, _data.routing.labels[label])
+@kept(most=48)
+def _purity(key: str, count: int, label: str, _data: DataSet) -> Purity:
+    return purity(_groups(_data, count), _data.routing.labels[label])

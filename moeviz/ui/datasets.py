@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
@@ -51,6 +52,25 @@ class DataSet:
         return self.kind == "own"
 
 
+def kept(most: int):
+    """A decorator: what `make(key, ..., _data)` finds of a data set is worked out once.
+
+    Call it as found(data, ...). What belongs to a visitor's own texts is kept in that visitor's
+    session and ends with it; the rest is shared by all.
+    """
+
+    def wrap(make: Callable) -> Callable:
+        keep = partial(st.cache_resource, max_entries=most, show_spinner=False)
+        shared, own = keep()(make), keep(scope="session")(make)
+
+        def found(data: DataSet, *facts: object):
+            return (own if data.private else shared)(data.key, *facts, data)
+
+        return found
+
+    return wrap
+
+
 def data_set(kind: str) -> DataSet | None:
     """The data set `kind` by the model on screen, or None after saying what is still to do."""
     if kind in ("olmoe", "mixtral"):
@@ -75,7 +95,8 @@ def _routed(kind: str, corpus: Corpus, model: str) -> DataSet | None:
     runs: dict[tuple[str, str], CorpusRouting] = st.session_state.setdefault("corpus_runs", {})
     key = (model, corpus.key)
     if key in runs:
-        return DataSet(kind, f"{model}-{corpus.key}", model, runs[key], corpus.texts)
+        routing = runs[key]
+        return DataSet(kind, f"{routing.weights}-{corpus.key}", model, routing, corpus.texts)
     jobs: dict[tuple[str, str], Job] = st.session_state.setdefault("corpus_jobs", {})
     if key in jobs:
         _watch(jobs, key)

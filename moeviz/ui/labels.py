@@ -14,7 +14,7 @@ from moeviz.metrics.specialisation import Specialisation, specialisation
 from moeviz.trace import MoevizError
 from moeviz.ui import asking, session
 from moeviz.ui.components import heat_grid, packed, picked, plot
-from moeviz.ui.datasets import DataSet
+from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.markdown import plain
 
@@ -77,15 +77,15 @@ def layers_section(data: DataSet, inquiry: Inquiry) -> None:
         _parallel(data, names, row)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _languages(key: str, _routing: CorpusRouting) -> LanguageDivergence:
-    return language_divergence(_routing)
+@kept(most=8)
+def _languages(key: str, _data: DataSet) -> LanguageDivergence:
+    return language_divergence(_data.routing)
 
 
 def _parallel(data: DataSet, names: list[str], row: int) -> None:
     """Languages on texts that say the same, where there are such texts."""
     try:
-        found = _languages(data.key, data.routing)
+        found = _languages(data)
     except MoevizError:
         return  # no translations, or no languages: nothing to show and nothing wrong
     st.markdown("#### " + plain(words.parallel_sentence(found, names)))
@@ -132,15 +132,15 @@ def specialised(data: DataSet, label: str, within: str = "") -> Specialisation |
     """
     try:
         with st.spinner("Dealing the labels anew, to see what chance would show"):
-            return _specialised(data.key, label, within, data.routing)
+            return _specialised(data, label, within)
     except MoevizError as error:
         st.info(plain(str(error)))
         return None
 
 
-@st.cache_resource(max_entries=24, show_spinner=False)
-def _specialised(key: str, label: str, within: str, _routing: CorpusRouting) -> Specialisation:
-    return specialisation(_routing, label, within=within)
+@kept(most=24)
+def _specialised(key: str, label: str, within: str, _data: DataSet) -> Specialisation:
+    return specialisation(_data.routing, label, within=within)
 
 
 def draw(kind: str, data: DataSet, options: tuple, make, component, take) -> None:

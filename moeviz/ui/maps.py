@@ -24,7 +24,7 @@ from moeviz.metrics.map import (
 from moeviz.trace import EMPTY, MoevizError, RoutingTrace
 from moeviz.ui import asking, labels, session
 from moeviz.ui.components import cloud, packed, picked, tint
-from moeviz.ui.datasets import DataSet
+from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import LOAD, POINTS, VIEWS, Inquiry
 from moeviz.ui.layouts import layouts
 from moeviz.ui.markdown import plain
@@ -85,10 +85,10 @@ class Points:
 
 def points_of(data: DataSet, of: str) -> Points:
     """The points of a map of "passages" or "experts"; raises MapError when there is none."""
-    return _points(data.key, of, data)
+    return _points(data, of)
 
 
-@st.cache_resource(max_entries=12, show_spinner=False)
+@kept(most=12)
 def _points(key: str, of: str, _data: DataSet) -> Points:
     routing = _data.routing
     features = routing_features(routing.counts)

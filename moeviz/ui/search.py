@@ -11,7 +11,7 @@ from moeviz.metrics.apart import Apart, set_apart
 from moeviz.metrics.question import labels_asked
 from moeviz.trace import MoevizError
 from moeviz.ui import asking
-from moeviz.ui.datasets import DataSet
+from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import LONGEST_ASK
 from moeviz.ui.labels import labels_of, specialised
 from moeviz.ui.markdown import plain
@@ -49,7 +49,7 @@ def _answer(data: DataSet, asked: dict[str, list[str]]) -> None:
         st.markdown(plain(words.nothing_both(data.routing, asked)))
         return
     try:
-        found = _apart(data.key, str(sorted(asked.items())), data.routing, chosen)
+        found = _apart(data, _facts(asked))
     except MoevizError as error:
         st.info(plain(str(error)))
         return
@@ -70,7 +70,7 @@ def _language_alone(data: DataSet, asked: dict[str, list[str]]) -> Apart | None:
     if not {"language", "domain"} <= set(asked):
         return None
     only = {"language": asked["language"]}
-    return _apart(data.key, str(sorted(only.items())), data.routing, _mask(data.routing, only))
+    return _apart(data, _facts(only))
 
 
 def _published_answer(data: DataSet, asked: dict[str, list[str]]) -> None:
@@ -96,6 +96,10 @@ def _mask(routing: CorpusRouting, asked: dict[str, list[str]]) -> np.ndarray:
     return found
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _apart(key: str, asked: str, _routing: CorpusRouting, _chosen: np.ndarray) -> Apart:
-    return set_apart(_routing, _chosen)
+@kept(most=64)
+def _apart(key: str, asked: tuple, _data: DataSet) -> Apart:
+    return set_apart(_data.routing, _mask(_data.routing, dict(asked)))
+
+
+def _facts(asked: dict[str, list[str]]) -> tuple:
+    return tuple((column, tuple(values)) for column, values in asked.items())
