@@ -25,6 +25,7 @@ from moeviz.models.witness import Witness
 from moeviz.models.zoo import architectures, tiny_model
 from moeviz.rules.capacity import RuleError
 from moeviz.rules.interventions import (
+    Assign,
     ChangeK,
     Force,
     Mute,
@@ -36,6 +37,7 @@ from moeviz.rules.interventions import (
     Temperature,
     combined,
 )
+from moeviz.rules.routing import RoutingRule
 from moeviz.trace import EMPTY, MoevizError, RoutingTrace, Tokens
 
 NAMES = """
@@ -138,6 +140,17 @@ NO_CHOICE = {
     )
 }
 """Types whose first routed layer's choice cannot be changed (weights and logits can)."""
+
+NO_ALGORITHM = {
+    "deepseek_v4": "does not follow from its logits alone",
+    "doge": "weighs its experts where nothing outside can reach it",
+    "inkling_mm_model": "does not follow from its logits alone",
+    "jetmoe": "takes its experts in a form (sorted)",
+    "nllb-moe": "takes its experts in a form (one-hot)",
+    "phimoe": "does not follow from its logits alone",
+    "switch_transformers": "takes its experts in a form (one-hot)",
+}
+"""Types under no routing algorithm but their own, and why."""
 
 K_STAYS = {
     "inkling_mm_model": (
@@ -423,6 +436,28 @@ class Lab:
         else:
             with pytest.raises(RuleError, match=r"K (cannot be raised|of its own)"):
                 self.run(ChangeK(k + 1, layers=self.layer))
+
+
+@every_type
+def test_an_algorithm_takes_the_place_of_the_choice_or_is_refused(model_type):
+    """With the model's own K, token choice gives back the first layer's own route wherever the
+    choice is the top-K of the logits, and the loss with it; its own weights everywhere."""
+    model, tokens = loaded(model_type), some_tokens(12)
+    plain = trace_tokens(model, tokens)
+    rule = Assign(RoutingRule(chosen=plain.shape[3]))
+    if model_type in NO_ALGORITHM:
+        with pytest.raises(RuleError) as caught:
+            trace_tokens(model, tokens, rule)
+        assert NO_ALGORITHM[model_type] in str(caught.value)
+        return
+    forced = trace_tokens(model, tokens, rule)
+    same = np.sort(forced.experts[0]) == np.sort(plain.experts[0])
+    rows = same.all(axis=-1)
+    assert forced.gates[0][rows] == pytest.approx(plain.gates[0][rows], rel=0.02, abs=1e-4)
+    if not plain.router.bias:
+        assert rows.all()
+        if plain.loss is not None:
+            assert forced.loss == pytest.approx(plain.loss, abs=1e-3, nan_ok=True)
 
 
 @every_type
