@@ -16,7 +16,7 @@ from moeviz.models.rows import batch_inputs
 PLAIN = "plain batched forwards"
 
 
-def corpus_speed(passages: int = 120, rounds: int = 15, model: str = "demo") -> list[Ratio]:
+def corpus_speed(passages: int = 60, rounds: int = 15, model: str = "demo") -> list[Ratio]:
     """A corpus run, from text to counts, against plain forward passes of the same padded batches.
 
     The plain passes get their token ids for nothing; the run cuts the text into tokens, listens,
