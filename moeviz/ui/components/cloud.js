@@ -11,7 +11,7 @@ function newCloud(root) {
   const card = el("section", "card");
   own.headBox = el("div", "head");
   own.lead = el("p", "lead");
-  own.tools = el("div", "tools");
+  own.tools = el("div", "tools unsaved");
   own.board = el("div", "board");
   own.canvas = el("canvas");
   own.canvas.tabIndex = 0;

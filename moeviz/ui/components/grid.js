@@ -186,7 +186,7 @@ function zoomOf(own) {
     [own.zoom, own.zoomKeys] = [1, null];
     return null;
   }
-  const box = el("span", "zoom");
+  const box = el("span", "zoom unsaved");
   const button = (sign, name, by) => {
     const key = el("button", "", sign);
     key.title = name;

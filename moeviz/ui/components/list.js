@@ -10,7 +10,7 @@ function newList(root) {
   own.sorts = el("div", "sorts");
   own.list = el("div", "list");
   own.list.setAttribute("role", "listbox");
-  own.more = el("button", "more");
+  own.more = el("button", "more unsaved");
   own.foot = el("div", "foot");
   own.read = el("p", "read");
   own.sheets = el("div");

@@ -3,6 +3,7 @@
 // A component calls `savable(own, card)` once, when it makes its card. Everything in the card is
 // then drawn again as SVG: boxes, words, scales and inner SVG as they are. A canvas becomes the
 // picture it shows, unless `own.redraw(canvas)` gives a better one (see `onPaper`) or null for none.
+// What has the class `unsaved`, such as a button, is left out.
 // Words stay words: no text is ever read as markup.
 
 const { savable, saveCsv, onPaper, pageText, download, SAVED_FONT } = (() => {

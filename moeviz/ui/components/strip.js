@@ -8,7 +8,7 @@ function newStrip(root) {
   const own = { root, spans: [], at: 0, key: "" };
   own.strip = el("div", "strip");
   own.strip.setAttribute("role", "listbox");
-  own.range = el("div", "range");
+  own.range = el("div", "range unsaved");
   own.head = el("div", "head");
   own.foot = el("div", "foot");
   own.read = el("p", "read");
