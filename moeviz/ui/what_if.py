@@ -20,7 +20,7 @@ from moeviz.ui import what_if_runs as runs
 from moeviz.ui.ask import get_ready
 from moeviz.ui.capacity import layer_choice
 from moeviz.ui.closer import expert_shown
-from moeviz.ui.components import plot, ranked, token_strip
+from moeviz.ui.components import packed, plot, ranked, token_strip
 from moeviz.ui.draft import Draft
 from moeviz.ui.figure import figure, take_pick
 from moeviz.ui.links import set_view
@@ -319,15 +319,9 @@ def search(trace: RoutingTrace, view: View) -> None:
         st.markdown("#### " + plain(words.route_sentence(found, name)))
         picture = session.drawn(
             "wi_routes", trace.key, (row, token),
-            lambda: _packed(pictures.route_list(trace, row, token, found)),
+            lambda: packed(pictures.route_list(trace, row, token, found)),
         )  # fmt: skip
         ranked(picture, "wi_routes", lambda: _take_route(trace, name, token, found))
-
-
-def _packed(picture) -> bytes:
-    from moeviz.ui.components import packed
-
-    return packed(picture)
 
 
 def _take_route(trace: RoutingTrace, name: str, token: int, found: tuple) -> None:
