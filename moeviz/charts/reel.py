@@ -40,6 +40,7 @@ class Reel:
     rows: (experts, gates) [L, K] of each later row: row 0 is the prompt's last, which wrote the
     first token; row n + 1 is that of token n. Of each token written: ids, texts (what it added
     to the text), odds (the model's probability) and likeliest [(text, probability), ...].
+    trace: key of the finished trace, "" until then.
     """
 
     def __init__(self, key: str, model: str, prompt: Tokens, router: RouterSpec, layers: list[str]):
@@ -51,6 +52,7 @@ class Reel:
         self.texts: list[str] = []
         self.odds: list[float] = []
         self.likeliest: list[list[tuple[str, float]]] = []
+        self.trace = ""
         self._text = prompt.source
 
     @property
@@ -94,6 +96,7 @@ def reel_picture(reel: Reel, since: int, row: int, step: int | None, state: str)
     experts, gates = reel.rows_after(since)
     meta = {
         "key": reel.key,
+        "trace": reel.trace,
         "since": since,
         "row": row,
         "step": step,

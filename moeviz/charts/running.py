@@ -97,4 +97,4 @@ def _ticks(low: int, high: int) -> list[int]:
 def _common(reel: Reel) -> dict:
     light, dark = palette.inks()
     model = model_name(reel.model)
-    return {"key": reel.key, "model": model, "inks": {"light": light, "dark": dark}}
+    return {"key": reel.trace, "model": model, "inks": {"light": light, "dark": dark}}

@@ -50,7 +50,8 @@ class Live:
         """Take over the steps that were made since the last time."""
         for step in self.writing.collect():
             self.reel.add(step)
-            self.trace = step.trace or self.trace
+            if step.trace is not None:
+                self.trace, self.reel.trace = step.trace, step.trace.key
 
     def send_all_again(self) -> None:
         """The next packet starts at the first step: the screen may have lost what it knew."""

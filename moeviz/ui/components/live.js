@@ -50,7 +50,7 @@ function take(own, picture) {
     const part = (array) => array.subarray(i * wide, (i + 1) * wide);
     own.rows[meta.since + i] = { experts: part(picture.experts), gates: part(picture.gates) };
   }
-  own.state = meta.state;
+  [own.state, own.trace] = [meta.state, meta.trace];
 }
 
 function start(own, picture) {
@@ -515,7 +515,7 @@ function draw(own) {
     refill(own[kind].foot, [scaleBar((own.theme.dark ? meta.dark : meta.light).even, "Share of assignments", ["¼ of even", "even", "4 × even"])]);
     own[kind].sheet.refresh();
   }
-  Object.assign(own.root.dataset, { key: own.key, count, step: step + 1, rows: own.rows.length, state: own.state, layer: meta.layers[own.row], following: own.at === null });
+  Object.assign(own.root.dataset, { key: own.trace, count, step: step + 1, rows: own.rows.length, state: own.state, layer: meta.layers[own.row], following: own.at === null });
 }
 
 function drawGrids(own) {
