@@ -79,16 +79,14 @@ def tint_picture(
     name: str,
     column: str,
     placed: Sequence[Mapping] = (),
-    forget: int = 0,
     value: np.ndarray | None = None,
     label: str = "",
 ) -> Picture:
     """How the cloud `name` is coloured: by a column, or by a value [P] named `label`.
 
     placed: texts put on the map, each {x, y, near, label} with x and y as `on_screen` gives them.
-    forget: another number makes the cloud select nothing.
     """
-    meta = {"for": name, "column": column, "placed": list(placed), "forget": forget}
+    meta = {"for": name, "column": column, "placed": list(placed)}
     if value is None:
         return Picture(meta)
     low, high = 0.0, float(max(np.max(value), 1e-9))

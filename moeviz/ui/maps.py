@@ -176,10 +176,9 @@ def _cloud(data: DataSet, points: Points, shown: RoutingMap, inquiry: Inquiry) -
         features = routing_features(data.routing.counts).reshape(data.routing.shape)
         value = features[:, row, expert]
         label = f"Share that {_expert_name(data.routing, row, expert, False)} took in its layer"
-    forget = st.session_state.get("cloud_forget", 0)
     placed = _placed(data, points, shown) if of == "passages" else []
     cloud(picture, f"cloud-{of}", lambda: _take_selection(of, len(points.texts)))
-    tint(packed(tint_picture(of, by, placed, forget, value, label)), f"tint-{of}")
+    tint(packed(tint_picture(of, by, placed, value, label)), f"tint-{of}")
 
 
 def _take_selection(of: str, count: int) -> None:

@@ -92,10 +92,6 @@ function tintOf(own) {
 
 function retint(own) {
   const tint = tintOf(own), { meta } = own.picture;
-  if (tint.meta.forget !== undefined && tint.meta.forget !== own.forgot) {
-    own.forgot = tint.meta.forget;
-    if (own.count) selectNone(own);
-  }
   const key = `${tint.meta.column} ${tint.meta.stamp ?? ""}`;
   if (own.tintKey !== key) own.pinned = null;
   own.tintKey = key;
