@@ -8,12 +8,13 @@ from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
 from moeviz.ui.evenness import evenness
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import lead
 
 through_door("capacity")
 links.open_link()
 facts = ask.model_bar()
 st.title("What if an expert is full?", anchor=False)
-st.markdown(
+lead(
     "Hardware likes equal shares, so many models give each expert room for only so many tokens; "
     "what comes too late is dropped. Choose a rule and see which of your tokens would be lost."
 )

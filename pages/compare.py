@@ -6,12 +6,13 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import against, ask, compare, links, session, side_b
 from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
+from moeviz.ui.terms import lead
 
 through_door("compare")
 links.open_link()
 facts = ask.model_bar()
 st.title("What changes between two runs?", anchor=False)
-st.markdown(
+lead(
     "Set what is on screen (A) beside something else (B) and see which tokens go to other "
     "experts, which experts gain or lose, and how much of that chance would do."
 )

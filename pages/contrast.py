@@ -6,12 +6,13 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import ask, contrast, links, session, steer
 from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
+from moeviz.ui.terms import lead
 
 through_door("contrast")
 links.open_link()
 facts = ask.model_bar()
 st.title("Which experts tell two kinds of text apart?", anchor=False)
-st.markdown(
+lead(
     "Give two sets of texts. For every expert, MoEViz compares the share of tokens it reads in "
     "each, and what shuffling the texts between the sets would give."
 )

@@ -5,12 +5,13 @@ import streamlit as st
 from moeviz.ui import ask, generate, links
 from moeviz.ui.door import through_door
 from moeviz.ui.live import Live
+from moeviz.ui.terms import lead
 
 through_door("generate")
 links.open_link()
 facts = ask.model_bar()
 st.title("Which experts write the next word?", anchor=False)
-st.markdown(
+lead(
     "A model reads the beginning at once, then writes on one token at a time, and at every step "
     "its routers choose experts anew. Watch them, hold it, and go back to any step."
 )

@@ -6,12 +6,13 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import ask, explore, lab, lab_runs, lab_setting, links, session
 from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
+from moeviz.ui.terms import lead
 
 through_door("lab")
 links.open_link()
 facts = ask.model_bar()
 st.title("What if the router chose by other rules?", anchor=False)
-st.markdown(
+lead(
     "A router only gives every token a logit for every expert. Who takes whom is a rule on top, "
     "and a dozen are in use. Here they all read the same logits of your text."
 )

@@ -5,13 +5,14 @@ import streamlit as st
 from moeviz.ui import ask, asking, links, search, specialise
 from moeviz.ui.datasets import data_set
 from moeviz.ui.door import through_door
+from moeviz.ui.terms import lead
 
 through_door("specialise")
 links.open_link()
 asking.open_link()
 facts = ask.model_bar()
 st.title("What is each expert for?", anchor=False)
-st.markdown(
+lead(
     "Experts are not given topics; they find them in training. Here a model reads thousands of "
     "short labelled texts, and you see which experts read which languages and domains, beside what "
     "chance alone would show."

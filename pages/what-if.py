@@ -6,12 +6,13 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import ask, explore, links, session, trials, what_if
 from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
+from moeviz.ui.terms import lead
 
 through_door("what-if")
 links.open_link()
 facts = ask.model_bar()
 st.title("What if the routing were different?", anchor=False)
-st.markdown(
+lead(
     "Looking shows what goes with what; changing shows what matters. Take an expert away, force "
     "one, or turn the router's knobs: the model reads your text again, and every token shows what "
     "it paid."

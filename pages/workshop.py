@@ -4,10 +4,11 @@ import streamlit as st
 
 from moeviz.ui import workshop
 from moeviz.ui.door import through_door
+from moeviz.ui.terms import lead
 
 through_door("workshop")
 st.title("Teach a workshop", anchor=False)
-st.markdown(
+lead(
     "Thirty people, one laptop, no GPU: by the end everybody can say what an expert, a router, "
     "top-k, balance and capacity are, because they guessed, tried and saw."
 )

@@ -16,6 +16,7 @@ from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
 from moeviz.ui.picker import forget_offer, models_here, terms
 from moeviz.ui.shelf import Watch, shelf
+from moeviz.ui.terms import explained
 
 QUIET = 200e6
 """Bytes of weights up to which a model loads without a bar: it is there in a moment."""
@@ -88,7 +89,7 @@ def _open_file() -> None:
 def intro() -> DeltaGenerator:
     """A slot that says what a mixture of experts does, until `introduce` has numbers for it."""
     slot = st.empty()
-    slot.markdown(st.session_state.get("intro", WELCOME))
+    slot.markdown(st.session_state.get("intro", explained(WELCOME)))
     return slot
 
 
@@ -99,7 +100,7 @@ def introduce(
     state = st.session_state
     model, kept = session.shown()[0], session.kept()
     state["facts"] = session.model_facts(model, trace)
-    state["intro"] = plain(model_sentence(trace))
+    state["intro"] = explained(plain(model_sentence(trace)))
     with facts.container(horizontal=True, vertical_alignment="center", width="content"):
         st.caption(plain(state["facts"]), width="content")
         if kept:

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import streamlit as st
 
 from moeviz.charts.picture import Picture
-from moeviz.lessons.glossary import linked
 from moeviz.lessons.quizzes import Quiz
 from moeviz.ui.components import packed, plot
 from moeviz.ui.house import way_to
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import explained
 
 
 def say(text: str) -> None:
     """A paragraph of a lesson: our own Markdown, its terms linked to the glossary."""
-    st.markdown(linked(text))
+    st.markdown(explained(text))
 
 
 def ask(key: str, quiz: Quiz) -> bool:
