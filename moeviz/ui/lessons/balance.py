@@ -23,7 +23,7 @@ from moeviz.rules.capacity import CapacityRule
 from moeviz.rules.routing import RoutingRule
 from moeviz.trace import RoutingTrace
 from moeviz.ui.components import packed, plot
-from moeviz.ui.lessons.parts import ask, draw, go_on, say
+from moeviz.ui.lessons.parts import ask, draw, go_on, layer_row, say
 
 SEEDS = (0, 1, 2)
 
@@ -106,14 +106,12 @@ def collapsed_losses(layers: int) -> tuple[np.ndarray, float]:
 
 def capacity(trace: RoutingTrace) -> None:
     """Capacity, overflow, padding waste, and who is served first."""
-    rows = list(trace.layers)
     say(
         "Hardware likes equal shares, so many systems give each expert a fixed capacity: room for "
         "so many tokens. An assignment that finds its expert full is dropped, and only the "
         "residual carries that token on."
     )
-    row = rows.index(st.segmented_control("Layer", rows, default=rows[3], required=True,
-                                          key="capacity_layer"))  # fmt: skip
+    row = layer_row(trace, "capacity_layer")
     if not ask(f"capacity {row}", lost_quiz(trace, row)):
         return
     factor = st.slider("Capacity factor", 0.25, 4.0, 1.25, 0.25, key="lesson_factor")
@@ -170,13 +168,11 @@ COMPARED = ("token-choice", "expert-choice", "soft", "group-limited", "dense", "
 
 def algorithms(trace: RoutingTrace) -> None:
     """Expert choice, Soft MoE, hierarchical and dense routing on the same logits."""
-    rows = list(trace.layers)
     say(
         "Top-k lets tokens choose. It could be the other way round, or no hard choice at all. "
         "Take one layer's logits and share out the same tokens by different rules."
     )
-    row = rows.index(st.segmented_control("Layer", rows, default=rows[3], required=True,
-                                          key="algorithms_layer"))  # fmt: skip
+    row = layer_row(trace, "algorithms_layer")
     if not ask(f"algorithms {row}", causal_quiz(trace, row)):
         return
     table = [_algorithm(trace, row, name) for name in COMPARED]

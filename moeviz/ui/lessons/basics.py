@@ -16,7 +16,7 @@ from moeviz.rules.facts import from_json
 from moeviz.rules.routing import RoutingRule
 from moeviz.rules.words import short_count
 from moeviz.trace import RoutingTrace
-from moeviz.ui.lessons.parts import ask, draw, go_on, say
+from moeviz.ui.lessons.parts import ask, draw, go_on, layer_row, say
 
 SHOWN = ("Mixtral 8x7B", "DeepSeek-V3", "gpt-oss-20b", DEMO)
 
@@ -86,14 +86,12 @@ def _weighted_sum(trace: RoutingTrace, row: int, place: int) -> None:
 
 def top_k(trace: RoutingTrace) -> None:
     """Top-1, top-2, top-k: what K costs, and what noise does."""
-    rows = list(trace.layers)
     say(
         "K is a bargain. More experts a token means more of what the router asked for, and more "
         "arithmetic: each costs as much as the first. Switch Transformers use 1, Mixtral 2, "
         "OLMoE 8 of 64."
     )
-    row = rows.index(st.segmented_control("Layer", rows, default=rows[3], required=True,
-                                          key="topk_layer"))  # fmt: skip
+    row = layer_row(trace, "topk_layer")
     if not ask(f"topk {row}", mass_quiz(trace, row)):
         return
     draw(mass_bars(trace, row), "lesson_mass")

@@ -8,6 +8,7 @@ import streamlit as st
 
 from moeviz.charts.picture import Picture
 from moeviz.lessons.quizzes import Quiz
+from moeviz.trace import RoutingTrace
 from moeviz.ui.components import packed, plot
 from moeviz.ui.house import way_to
 from moeviz.ui.markdown import plain
@@ -37,6 +38,14 @@ def ask(key: str, quiz: Quiz) -> bool:
         tell = st.success if right else st.info
         tell(plain(("Right. " if right else "Not quite. ") + quiz.why))
     return True
+
+
+def layer_row(trace: RoutingTrace, key: str) -> int:
+    """The row of the layer that the reader chose; the middle one at first."""
+    layers = list(trace.layers)
+    middle = layers[len(layers) // 2]
+    chosen = st.segmented_control("Layer", layers, default=middle, required=True, key=key)
+    return layers.index(chosen)
 
 
 def draw(picture: Picture, key: str) -> None:

@@ -15,7 +15,7 @@ from moeviz.metrics.parallel import PLACEMENTS, parallel_load
 from moeviz.rules.facts import from_json
 from moeviz.rules.words import short_bytes
 from moeviz.trace import RoutingTrace
-from moeviz.ui.lessons.parts import ask, draw, go_on, say
+from moeviz.ui.lessons.parts import ask, draw, go_on, layer_row, say
 from moeviz.ui.markdown import plain
 
 BATCHES = [1, 2, 4, 8, 16, 32, 64]
@@ -24,14 +24,12 @@ DEVICES = (2, 4, 8)
 
 def serving(trace: RoutingTrace) -> None:
     """What training and serving pay: reading, sending, waiting."""
-    rows = list(trace.layers)
     say(
         "On a phone with one user, an MoE is quick: it reads only the active parameters for each "
         "token. A server works on many texts at once, and a model that fits on no single device "
         "is spread over several."
     )
-    row = rows.index(st.segmented_control("Layer", rows, default=rows[3], required=True,
-                                          key="serving_layer"))  # fmt: skip
+    row = layer_row(trace, "serving_layer")
     batches = [n for n in BATCHES if n <= trace.shape[1]]
     shares = experts_read(trace, row, batches)
     if not ask(f"serving {row}", read_quiz(shares[-1], batches[-1], shares[0])):
