@@ -96,18 +96,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_options(doctor)
     doctor.set_defaults(run=_doctor)
 
-    facts = commands.add_parser("facts", help="a model's size from its configuration alone")
-    facts.add_argument("name", nargs="?", default="demo", help="hub id, folder or config.json")
-    facts.add_argument("--revision", help="branch, tag or commit of the hub")
-    facts.add_argument("--all", action="store_true", help="every model of the bundled table")
-    facts.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    facts.set_defaults(run=_facts)
+    _add_facts(commands)
 
     bench = commands.add_parser("bench", help="measure speed side by side with what it is built on")
     bench.add_argument("only", nargs="*", metavar="part", help=f"any of: {', '.join(BENCHES)}")
     bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
     bench.set_defaults(run=_bench)
     return parser
+
+
+def _add_facts(commands) -> None:
+    facts = commands.add_parser("facts", help="a model's size from its configuration alone")
+    facts.add_argument("name", nargs="?", default="demo", help="hub id, folder or config.json")
+    facts.add_argument("--revision", help="branch, tag or commit of the hub")
+    facts.add_argument("--all", action="store_true", help="every model of the bundled table")
+    facts.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    facts.set_defaults(run=_facts)
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
