@@ -28,6 +28,7 @@ _HOMES = {
     "difference": "moeviz.metrics.difference",
     "likeness": "moeviz.metrics.likeness",
     "open_trace": "moeviz.store.files",
+    "routing_from": "moeviz.store.arrays",
     "plot": "moeviz.charts.figures",
     "load_atlas": "moeviz.corpora.atlas",
     "load_corpus": "moeviz.corpora.read",

@@ -54,8 +54,9 @@ class Token:
 class Tokens(Sequence):
     """T tokens held as columns, so that a million of them stay cheap; reads as a list of `Token`.
 
-    source: the whole text. ids [T] int32. spans [T, 2] int32, characters of `source`, -1 for
-    none. special and generated [T] bool. vocabulary: the tokenizer's spelling of each id used.
+    source: the whole text. ids [T] int32, negative where they are not known. spans [T, 2] int32,
+    characters of `source`, -1 for none. special and generated [T] bool. vocabulary: the
+    tokenizer's spelling of each id used.
     """
 
     source: str
@@ -120,7 +121,8 @@ class RouterSpec:
     experts_per_layer, chosen_per_layer: [L] when the layers differ, else empty; the arrays of
     the trace are then padded (-1 ids, 0 gates, -inf logits).
     sites: [L] module path of each routed layer. stack: "decoder" or "encoder".
-    scoring: how gates follow from logits ("softmax", "sigmoid", ... or "other").
+    scoring: how gates follow from logits ("softmax", "sigmoid", ... or "other"; "" where it is
+        not known).
     renormalised: the gates of a token always add up to `scale`.
     bias: the choice is not simply the top-K of the logits (a balancing bias, groups, a hash).
     groups, groups_chosen: experts are first chosen by group (0 when they are not).
@@ -148,7 +150,7 @@ class RouterSpec:
 
     def in_words(self, layers: tuple[int, ...]) -> str:
         """The facts as one sentence; layers are the places of the routed layers."""
-        scoring = f"{self.scoring} scores"
+        scoring = f"{self.scoring} scores" if self.scoring else ""
         parts = [
             f"top-{self.chosen} of {self.experts} experts in layers {spoken(layers)}",
             f"{scoring}, gates add up to {self.scale:g}" if self.renormalised else scoring,
@@ -192,9 +194,11 @@ class Pick:
 class RoutingTrace:
     """What one model did with one text: L routed layers, T tokens, E experts, K chosen.
 
-    experts: [L, T, K] int16, chosen ids, largest gate first; -1 is an empty slot.
-    gates: [L, T, K] float32, the weight each chosen expert's output was multiplied by.
-    logits: [L, T, E] float32 router logits before selection, or None when only choices are known.
+    experts: [L, T, K] int16, chosen ids, largest gate first; -1 is an empty slot. Without gates
+        they stand in the order they came in, which need not be by weight.
+    gates: [L, T, K] float32, the weight each chosen expert's output was multiplied by, or None
+        when only choices are known.
+    logits: [L, T, E] float32 router logits before selection, or None when they are not known.
     scores: [L, T, E] float32, what the top-K was really taken of, where that is not the logits
         (bias, groups), or None.
     loss: [T] float32, nats needed to predict the next token (last: nan), or None.
@@ -205,7 +209,7 @@ class RoutingTrace:
     """
 
     experts: np.ndarray
-    gates: np.ndarray
+    gates: np.ndarray | None
     tokens: Tokens
     router: RouterSpec
     source: Provenance
@@ -346,13 +350,18 @@ def _check_choices(trace: RoutingTrace) -> None:
             f"Expert ids run from {low} to {high}, but the router has experts 0 to "
             f"{trace.router.experts - 1} (and -1 for an empty slot)."
         )
-    if not np.isfinite(trace.gates).all():
-        raise TraceError("Some gates are not finite numbers.")
-    if trace.gates[trace.experts == EMPTY].any():
-        raise TraceError("An empty slot has a gate other than 0.")
+    if trace.gates is not None:
+        _check_gates(trace.gates, trace.experts)
     ordered = np.sort(trace.experts, axis=-1)
     if ((ordered[..., 1:] == ordered[..., :-1]) & (ordered[..., 1:] != EMPTY)).any():
         raise TraceError("A token chose the same expert twice in one layer.")
+
+
+def _check_gates(gates: np.ndarray, experts: np.ndarray) -> None:
+    if not np.isfinite(gates).all():
+        raise TraceError("Some gates are not finite numbers.")
+    if gates[experts == EMPTY].any():
+        raise TraceError("An empty slot has a gate other than 0.")
 
 
 def layer_names(layers: Sequence[int]) -> list[str]:

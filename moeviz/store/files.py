@@ -6,7 +6,7 @@ Layout, version 1. The safetensors metadata (string to string) holds
     version  "1"
     header   JSON: layers, router, source, text, vocabulary (see RoutingTrace.header)
 
-and the tensors are those of RoutingTrace.arrays(): experts int16 [L, T, K], gates float32
+and the tensors are those of RoutingTrace.arrays(): experts int16 [L, T, K], optional gates float32
 [L, T, K], optional logits and scores float32 [L, T, E], optional loss float32 [T], and the token
 columns tokens.ids int32 [T], tokens.spans int32 [T, 2], tokens.special and tokens.generated
 bool [T]. Nothing in the file is ever executed.
@@ -107,7 +107,7 @@ def _assemble(header: dict, arrays: dict[str, np.ndarray], name: str) -> Routing
         columns = {n.removeprefix("tokens."): a for n, a in arrays.items() if "." in n}
         vocabulary = {int(i): _text(piece) for i, piece in header["vocabulary"].items()}
         tokens = Tokens(source=_text(header["text"]), vocabulary=vocabulary, **columns)
-        own = {n: a for n, a in arrays.items() if "." not in n}
+        own = {"gates": None} | {n: a for n, a in arrays.items() if "." not in n}
         _check_kinds(arrays)
         _check_numbers(own)
         return RoutingTrace(
