@@ -25,6 +25,8 @@ data = data_set(asking.current().data)
 @st.fragment
 def look(data) -> None:
     """Pick, compute, draw: the part that runs again on every click."""
+    if asking.current().data != data.kind:  # a click led to the other published model
+        st.rerun()
     search.search(data)
     specialise.section(data)
     asking.write_link()

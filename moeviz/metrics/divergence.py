@@ -35,6 +35,16 @@ def divergence_bits(counts: np.ndarray) -> np.ndarray:
     return _bits(share.mean(axis=-2)) - _bits(share).mean(axis=-1)
 
 
+def counted_bits(counts: np.ndarray) -> float:
+    """Bits that groups of counts [G, E] would show on average if all chose by the same shares.
+
+    (G-1) (E-1) / (2 n ln 2) of n choices made one by one, the mean of a chi-square over 2 n ln 2;
+    choices that hang together, as in whole documents, show more.
+    """
+    groups, experts = counts.shape
+    return (groups - 1) * (experts - 1) / (2 * max(1, int(counts.sum())) * np.log(2))
+
+
 def divergence(
     traces: dict[str, RoutingTrace], shuffles: int = SHUFFLES, seed: int = 0
 ) -> Divergence:

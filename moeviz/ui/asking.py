@@ -43,9 +43,9 @@ def write_link() -> None:
     links.put_link(link | links.model_link(), PARAMETERS)
 
 
-def choice(label: str, name: str, options: Mapping[str, str], value: str) -> None:
-    """Buttons for one part of the inquiry, every choice in sight."""
-    key = f"ask_{name}"
+def choice(label: str, name: str, options: Mapping[str, str], value: str, key: str = "") -> None:
+    """Buttons for one part of the inquiry, every choice in sight; key: of a second such widget."""
+    key = f"ask_{key or name}"
     st.session_state[key] = value
 
     def take() -> None:

@@ -13,7 +13,7 @@ from moeviz.charts.words import spelt, visible
 from moeviz.metrics.card import ExpertCard, expert_card
 from moeviz.metrics.words import expert_words
 from moeviz.trace import MoevizError
-from moeviz.ui import asking, session
+from moeviz.ui import asking, published, session
 from moeviz.ui.components import heat_grid, picked, plot
 from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.house import way_to
@@ -35,6 +35,8 @@ MOST_TOKENS = 20
 def cards_section(data: DataSet, inquiry: Inquiry) -> None:
     """All experts at a glance to choose from, and the card of one."""
     routing = data.routing
+    if data.published:
+        published.model_choice(data)
     label = label_choice(data, inquiry)
     names = asking.layer_labels(routing)
     found = specialised(data, label) if label else None

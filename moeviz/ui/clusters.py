@@ -24,9 +24,6 @@ MOST, FIRST = 40, 20
 
 def clusters_section(data: DataSet, inquiry: Inquiry) -> None:
     """k-means on the sphere, its purity beside shuffled labels, and each group's labels."""
-    if not data.texts:
-        st.info(maps.NO_PASSAGES)
-        return
     most = min(MOST, len(data.texts) - 1)
     count = min(inquiry.groups, most)
     try:

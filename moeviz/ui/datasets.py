@@ -20,6 +20,7 @@ from moeviz.corpora.published import published_corpus
 from moeviz.corpora.routing import CorpusRouting
 from moeviz.trace import MoevizError
 from moeviz.ui import ask, session
+from moeviz.ui.inquiry import PUBLISHED
 from moeviz.ui.jobs import Job
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
@@ -48,6 +49,10 @@ class DataSet:
     shipped: Bundled | None = None
 
     @property
+    def published(self) -> bool:
+        return self.kind in PUBLISHED
+
+    @property
     def private(self) -> bool:
         return self.kind == "own"
 
@@ -73,7 +78,7 @@ def kept(most: int):
 
 def data_set(kind: str) -> DataSet | None:
     """The data set `kind` by the model on screen, or None after saying what is still to do."""
-    if kind in ("olmoe", "mixtral"):
+    if kind in PUBLISHED:
         return DataSet(kind, f"published-{kind}", "", published_corpus(kind))
     corpus = load_atlas() if kind == "atlas" else own_corpus()
     if corpus is None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-DATA = {"atlas": "Atlas", "olmoe": "OLMoE, published", "mixtral": "Mixtral, published",
-        "own": "Your own file"}  # fmt: skip
-"""Data sets: the name in links, and the word on screen."""
+DATA = {"atlas": "Atlas", "olmoe": "OLMoE and Mixtral, published", "own": "Your own file"}
+"""Texts to choose from: the name in links, and the word on screen."""
+
+PUBLISHED = {"olmoe": "OLMoE", "mixtral": "Mixtral"}
+"""Published routing: two models side by side, and whose cards are shown."""
 
 SECTIONS = {
     "map": "Map",
@@ -19,6 +21,9 @@ SECTIONS = {
     "texts": "The texts",
 }
 """Parts of the page: the name in links, and the word on screen."""
+
+OF_COUNTS = ("labels", "layers", "experts", "texts")
+"""Those that published counts can fill, which hold no passages and are of no model at hand."""
 
 VIEWS = {"umap": "UMAP", "pca": "Principal components"}
 POINTS = {"passages": "Passages", "experts": "Experts"}
@@ -73,7 +78,7 @@ def changed(inquiry: Inquiry, wish: Mapping[str, object]) -> Inquiry:
     layer, expert and by are words here; the page passes over what its data do not have.
     """
     parts: dict[str, object] = {}
-    choices = {"data": DATA, "section": SECTIONS, "of": POINTS, "view": VIEWS}
+    choices = {"data": DATA | PUBLISHED, "section": SECTIONS, "of": POINTS, "view": VIEWS}
     for name, known in choices.items():
         if isinstance(wish.get(name), str) and wish[name] in known:
             parts[name] = wish[name]

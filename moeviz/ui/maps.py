@@ -39,17 +39,8 @@ SHORT = 24
 """Tokens below which a placed text is said to be short."""
 
 
-NO_PASSAGES = (
-    "Only counts by domain were published for this model, not passages, so there is nothing to map "
-    "or to group. The other sections show what the counts tell."
-)
-
-
 def map_section(data: DataSet, inquiry: Inquiry) -> None:
     """The map, and beside it what is selected and the way to place a text."""
-    if not data.texts:
-        st.info(NO_PASSAGES)
-        return
     try:
         points = points_of(data, inquiry.of)
     except MoevizError as error:

@@ -12,16 +12,19 @@ from moeviz.metrics.question import labels_asked
 from moeviz.trace import MoevizError
 from moeviz.ui import asking
 from moeviz.ui.datasets import DataSet, kept
-from moeviz.ui.inquiry import LONGEST_ASK
+from moeviz.ui.inquiry import LONGEST_ASK, PUBLISHED
 from moeviz.ui.labels import labels_of, specialised
 from moeviz.ui.markdown import plain
+
+EXAMPLE = "Which experts fire on German law?"
 
 
 def search(data: DataSet) -> None:
     """The box, and below it the answer in one sentence with the experts to open."""
     st.text_input(
         "Ask for experts", key="search", max_chars=LONGEST_ASK, on_change=_take,
-        placeholder="Which experts fire on German law?", label_visibility="collapsed",
+        placeholder="Which experts fire on arXiv?" if data.published else EXAMPLE,
+        label_visibility="collapsed",
     )  # fmt: skip
     question = asking.current().ask
     if not question:
@@ -80,7 +83,8 @@ def _published_answer(data: DataSet, asked: dict[str, list[str]]) -> None:
     if found is None:
         return
     at = int(np.flatnonzero(found.names == names[0])[0])
-    st.markdown(plain(f"{words.label_word(names[0])}, from published totals; the strongest first:"))
+    said = f"{words.label_word(names[0])}, from {PUBLISHED[data.kind]}'s published totals"
+    st.markdown(plain(f"{said}; the strongest first:"))
     lift = np.nan_to_num(found.lift[:, at])
     for place in np.argsort(-lift, axis=None)[:6]:
         row, expert = (int(i) for i in np.unravel_index(place, lift.shape))

@@ -7,19 +7,23 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from moeviz.charts.words import model_name, plural
-from moeviz.ui import asking, cards, clusters, labels, maps, training
+from moeviz.ui import asking, cards, clusters, labels, maps, published, training
 from moeviz.ui.datasets import DataSet
-from moeviz.ui.inquiry import DATA, SECTIONS, Inquiry
+from moeviz.ui.inquiry import DATA, OF_COUNTS, PUBLISHED, SECTIONS, Inquiry
 from moeviz.ui.markdown import plain
 
 
 def data_choice(inquiry: Inquiry) -> None:
     """Whose texts to look at."""
-    asking.choice("Texts", "data", DATA, inquiry.data)
+    shown = "olmoe" if inquiry.data in PUBLISHED else inquiry.data
+    asking.choice("Texts", "data", DATA, shown)
 
 
 def introduce(data: DataSet, facts: DeltaGenerator) -> None:
     """The model's line in the head, and what was read, in one sentence."""
+    if data.published:
+        published.introduce(facts)
+        return
     routing = data.routing
     _, layers, experts = routing.shape
     chosen = int(routing.chosen.max())
@@ -35,21 +39,25 @@ def introduce(data: DataSet, facts: DeltaGenerator) -> None:
 def section(data: DataSet) -> None:
     """The parts of the page, one at a time."""
     inquiry = asking.current()
-    asking.choice("Look at", "section", SECTIONS, inquiry.section)
-    inquiry = asking.current()
+    names = {name: SECTIONS[name] for name in (OF_COUNTS if data.published else SECTIONS)}
+    shown = inquiry.section if inquiry.section in names else "labels"
+    asking.choice("Look at", "section", names, shown)
     {
         "map": maps.map_section,
-        "labels": labels.labels_section,
-        "layers": labels.layers_section,
+        "labels": (published if data.published else labels).labels_section,
+        "layers": (published if data.published else labels).layers_section,
         "experts": cards.cards_section,
         "clusters": clusters.clusters_section,
         "training": training.training_section,
         "texts": lambda data, inquiry: texts_section(data),
-    }[inquiry.section](data, inquiry)
+    }[shown](data, inquiry)
 
 
 def texts_section(data: DataSet) -> None:
     """How many texts of each kind there are, and under which licence."""
+    if data.published:
+        published.texts_section()
+        return
     routing = data.routing
     st.markdown(plain(
         f"{plural(len(routing.tokens), 'passage')}, {plural(int(routing.tokens.sum()), 'token')}, "

@@ -12,7 +12,7 @@ from moeviz.metrics.coactivation import (
     coactivation_band,
     coactivation_chance,
 )
-from moeviz.metrics.divergence import divergence, divergence_bits
+from moeviz.metrics.divergence import counted_bits, divergence, divergence_bits
 from moeviz.metrics.load import random_choices
 from moeviz.metrics.repetition import repetition
 from moeviz.metrics.routes import OTHER, routes
@@ -167,3 +167,9 @@ def test_divergence_refuses_what_cannot_be_compared(tiny_trace):
     other = dataclasses.replace(tiny_trace, layers=(3, 4))
     with pytest.raises(TraceError, match="cannot be compared expert by expert"):
         divergence({"a": tiny_trace, "b": other})
+
+
+def test_counting_alone_makes_like_groups_seem_to_part_by_so_much():
+    rng = np.random.default_rng(0)
+    dealt = rng.multinomial(500, [0.1, 0.2, 0.3, 0.4], size=(2000, 3))  # three like groups
+    assert counted_bits(dealt[0]) == pytest.approx(divergence_bits(dealt).mean(), rel=0.05)

@@ -172,13 +172,22 @@ def test_training_can_be_moved_through(page):
     assert components(page).count("moeviz_plot") == 3
 
 
-def test_published_counts_stand_in_the_same_views(page):
-    opened(page, data="olmoe", section="labels", layer="7")
-    assert "In layer 7, the clearest case is expert" in said(page)
-    page.button_group(key="ask_section").set_value("map").run()
-    assert page.info[0].value.startswith("Only counts by domain were published for this model")
+def test_published_counts_of_two_models_stand_side_by_side(page):
+    opened(page, data="olmoe", section="map", layer="0")  # there is no map of counts
+    assert "In layer 0, OLMoE sends 98 % of arxiv to expert 0 (7.8 × even), Mixtral" in said(page)
+    assert components(page) == ["moeviz_grid", "moeviz_grid", "moeviz_plot"]
+    notes = " ".join(caption.value for caption in page.caption)
+    assert "Muennighoff et al. 2024" in notes and "Apache-2.0" in notes
+    page.button_group(key="ask_section").set_value("layers").run()
+    assert "domains part from 0.167 to 0.501 bits in OLMoE and from" in said(page)
     page.text_input(key="search").set_value("github").run()
-    assert "github, from published totals; the strongest first:" in said(page)
+    assert "github, from OLMoE's published totals; the strongest first:" in said(page)
+    page.button_group(key="ask_section").set_value("experts").run()
+    page.button_group(key="ask_published").set_value("mixtral").run()
+    assert page.query_params["data"] == "mixtral"
+    assert "Expert (0 to 7)" in [n.label for n in page.number_input]
+    page.button_group(key="ask_section").set_value("texts").run()
+    assert len(page.dataframe[0].value) == 2
 
 
 def test_nonsense_in_a_link_is_passed_over(page):

@@ -638,10 +638,11 @@ function cellText({ cell }, v) {
   return cell.unit === "%" ? percentText(v) : digits(v);
 }
 
-// Against the mean of all labels, and how far dealt labels reach.
+// Against the mean of all labels or what the picture names, and how far dealt labels reach.
 function liftWords({ picture }, i) {
+  const { against = "the mean" } = picture.meta;
   const chance = Number.isFinite(picture.low[i]) ? `; chance ${chanceText(picture, i)}` : "";
-  return `${picture.lift[i].toFixed(2)} × the mean${chance}`;
+  return `${picture.lift[i].toFixed(2)} × ${against}${chance}`;
 }
 
 function chanceText({ meta, low, high }, i) {
