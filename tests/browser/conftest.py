@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 import moeviz
 from moeviz.bench import screen
@@ -13,6 +14,8 @@ OUTPUT = ROOT / "tests" / "output"
 MODEL = os.environ.get("MOEVIZ_MODEL", "demo")
 HARMLESS = ("/_stcore/health", "/_stcore/host-config", "favicon", "downloadable font")
 """Console complaints of Streamlit itself on a deep link."""
+
+expect.set_options(timeout=30_000)  # a busy machine paints late, and late is not wrong
 
 
 def pytest_collection_modifyitems(items):

@@ -98,3 +98,8 @@ def rows(figure) -> list[list[str]]:
 def says(page, words: str) -> None:
     """Checks that one of the findings begins or goes on like this."""
     expect(page.locator("h4").filter(has_text=words)).to_have_count(1)
+
+
+def linked(page, words: str) -> None:
+    """Waits for the address to say so."""
+    page.wait_for_url(lambda url: words in url)

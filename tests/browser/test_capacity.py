@@ -4,7 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser.screen import answered, cell, grid, pick, plot, rows, run_text, says, shown_text
+from browser.screen import (
+    answered,
+    cell,
+    grid,
+    linked,
+    pick,
+    plot,
+    rows,
+    run_text,
+    says,
+    shown_text,
+)
 from playwright.sync_api import expect
 
 import moeviz
@@ -46,7 +57,7 @@ def test_the_first_visit_marks_what_would_be_lost(visitor, app_url, truth, width
     assert (marked(page, "partly"), marked(page, "gone")) == expected_marks(trace, row, FIRST)
     sideways = "e => e.scrollWidth - e.clientWidth"
     assert page.locator("[data-testid=stMain]").evaluate(sideways) <= 0
-    assert page.locator("[data-testid=stException]").count() == 0
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
     for card in page.locator("section.card").filter(has=page.locator("h3")).all():
         assert card.locator(".read").first.inner_text().endswith(".")
         assert card.locator(".model").inner_text()
@@ -95,7 +106,7 @@ def test_bars_curve_grid_and_devices_show_the_simulation(page, app_url, truth):
     assert [line[1] for line in table] == [str(n) for n in spread.assignments[row]]
     facts = plot(page, "Load of each device").locator(".facts dd").all_inner_texts()
     assert facts[0] == f"{spread.straggler[row]:.2f}"
-    assert "placement=balanced" in page.url
+    linked(page, "placement=balanced")
 
 
 def test_clicks_open_a_layer_set_the_factor_and_find_an_expert(page, app_url, truth):
@@ -117,7 +128,7 @@ def test_clicks_open_a_layer_set_the_factor_and_find_an_expert(page, app_url, tr
     wide = bars.bounding_box()["width"] - 72
     with answered(page):
         bars.click(position={"x": 56 + wide * 5.5 / trace.shape[2], "y": 120})
-    assert "expert=5" in page.url
+    linked(page, "expert=5")
     read = "es => es.map(e => +e.dataset.token)"
     mine = set(page.locator(".strip").first.locator(".t.mine").evaluate_all(read))
     units = [u for u in text_units(trace.tokens) if u.count]
@@ -159,7 +170,7 @@ def test_text_and_layer_go_along_to_the_other_page(page, app_url, truth):
     pick(page, layer)
     page.get_by_role("link", name="Capacity").click()
     says(page, f"in layer {layer};")
-    assert page.get_by_label("Text", exact=True).input_value() == "words for both pages"
+    expect(page.get_by_label("Text", exact=True)).to_have_value("words for both pages")
     assert shown_text(page) == "words for both pages"
 
 
@@ -168,9 +179,9 @@ def test_a_link_to_this_page_may_be_the_first_visit_of_all(visitor):
     with running_app() as url:
         page = visitor()
         open_app(page, url, "capacity?convention=tutel")
-        assert page.get_by_role("link", name="Explore").is_visible()
-        assert page.locator("[data-testid=stSidebar]").count() == 0
-        assert page.get_by_role("radio", name="Tutel").get_attribute("aria-checked") == "true"
+        expect(page.get_by_role("link", name="Explore")).to_be_visible()
+        expect(page.locator("[data-testid=stSidebar]")).to_have_count(0)
+        expect(page.get_by_role("radio", name="Tutel")).to_have_attribute("aria-checked", "true")
         page.close()
 
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from browser.screen import answered, cell, grid, plot, rows, says
+from browser.screen import answered, cell, grid, linked, plot, rows, says
 from playwright.sync_api import expect
 
 from moeviz.bench.screen import open_app, settle
@@ -105,13 +105,13 @@ def test_a_click_opens_a_layer_and_selects_a_twin_on_both_sides(page, app_url, t
     with answered(page):
         figure.locator(".view").click(position=cell(figure, 1, 4))
     expect(page.locator(".root[data-side=B]")).to_have_attribute("data-layer", "1")
-    assert "layer=1" in page.url
+    linked(page, "layer=1")
     assert marks(page, "B") == expected_marks(b, found.twins.pairs[:, 1], found.overlap[1])
     first, second = (int(t) for t in found.twins.pairs[-1])
     assert first != second
     with answered(page):
         strip(page, "B").locator(f".t[data-token='{second}']").first.click()
-    assert f"token={first}" in page.url
+    linked(page, f"token={first}")
     read = "es => es.map(e => +e.dataset.token)"
     assert strip(page, "A").locator(".t.on").evaluate_all(read) == [first]
     assert strip(page, "B").locator(".t.on").evaluate_all(read) == [second]
@@ -138,7 +138,7 @@ def test_moments_of_training_are_the_recorded_ones(page, app_url):
     assert shown_text_of(page, "A") == tokens.source
     with answered(page):
         page.get_by_role("radio", name="French", exact=True).click()
-    assert "passages=fr" in page.url
+    linked(page, "passages=fr")
     assert shown_text_of(page, "B") == passage_tokens(passages_in("fr")).source
 
 

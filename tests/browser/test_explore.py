@@ -12,8 +12,10 @@ from browser.screen import (
     click_cell,
     grid,
     legend,
+    linked,
     pick,
     pick_token,
+    rows,
     run_text,
     shown_text,
 )
@@ -75,11 +77,11 @@ def test_the_first_visit_shows_a_traced_example(visitor, app_url, truth, scheme,
     trace = truth(MIXED)
     row = trace.shape[0] // 2
     assert legend(page) == first_choices(trace, row)
-    assert page.locator(GRID).count() == 3
-    assert page.locator(STRIP).get_attribute("data-key") == trace.key
+    expect(page.locator(GRID)).to_have_count(3)
+    expect(page.locator(STRIP)).to_have_attribute("data-key", trace.key)
     sideways = "e => e.scrollWidth - e.clientWidth"
     assert page.locator("[data-testid=stMain]").evaluate(sideways) <= 0
-    assert page.locator("[data-testid=stException]").count() == 0
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
 
 
 def test_french_python_and_chinese_fire_different_experts(page, app_url, truth):
@@ -95,7 +97,7 @@ def test_french_python_and_chinese_fire_different_experts(page, app_url, truth):
     for name, text in TEXTS.items():
         run_text(page, text)
         assert legend(page) == first_choices(traces[name], row)
-        assert page.locator(STRIP).get_attribute("data-key") == traces[name].key
+        expect(page.locator(STRIP)).to_have_attribute("data-key", traces[name].key)
         shot(page, f"text_{name}")
 
 
@@ -114,18 +116,20 @@ def test_a_token_tells_its_whole_path(page, app_url, truth):
     open_app(page, app_url)
     pick_token(page, 7)
     journey = grid(page, "One token")
-    assert journey.locator(".facts dd").first.inner_text() == f"8 of {len(trace.tokens)}"
-    rows = journey.locator(".sheet tbody tr").all()
-    assert len(rows) == trace.shape[0]
-    for row, line in enumerate(rows):
+    expect(journey.locator(".facts dd").first).to_have_text(
+        f"8 of {len(trace.tokens)}", use_inner_text=True
+    )
+    lines = journey.locator(".sheet tbody tr")
+    expect(lines).to_have_count(trace.shape[0])
+    for row, line in enumerate(lines.all()):
         cells = line.locator("td").all_inner_texts()
         expected = [
             f"{e}: {g:.3f}" for e, g in zip(trace.experts[row, 7], trace.gates[row, 7], strict=True)
         ]
         assert cells[0] == str(trace.layers[row])
         assert [c.split(" (")[0] for c in cells[1:-1]] == expected
-    assert token(page, 7).get_attribute("aria-selected") == "true"
-    assert "token=7" in page.url
+    expect(token(page, 7)).to_have_attribute("aria-selected", "true")
+    linked(page, "token=7")
 
 
 def test_hovering_shows_the_routing_of_the_layer(page, app_url, truth):
@@ -144,9 +148,9 @@ def test_a_cell_of_the_token_grid_picks_token_and_expert(page, app_url, truth):
     row, expert = trace.shape[0] // 2, 5
     open_app(page, app_url)
     click_cell(page, grid(page, "token by token"), 4, expert)
-    assert "expert=5" in page.url
-    assert "token=4" in page.url
-    assert grid(page, "One token").get_attribute("data-fixed-token") == "4"
+    linked(page, "expert=5")
+    linked(page, "token=4")
+    expect(grid(page, "One token")).to_have_attribute("data-fixed-token", "4")
     took = {
         unit.first
         for unit in text_units(trace.tokens)
@@ -161,10 +165,10 @@ def test_a_cell_of_the_layer_grid_opens_its_layer(page, app_url, truth):
     trace = truth(MIXED)
     open_app(page, app_url)
     click_cell(page, grid(page, "expert by expert"), 0, 2)
-    assert page.locator(STRIP).get_attribute("data-layer") == str(trace.layers[0])
-    assert grid(page, "token by token").get_attribute("data-fixed-layer") == str(trace.layers[0])
+    expect(page.locator(STRIP)).to_have_attribute("data-layer", str(trace.layers[0]))
+    expect(grid(page, "token by token")).to_have_attribute("data-fixed-layer", str(trace.layers[0]))
     assert legend(page) == first_choices(trace, 0)
-    assert "expert=2" in page.url
+    linked(page, "expert=2")
 
 
 def test_cells_are_coloured_by_their_value(page, app_url, truth):
@@ -197,14 +201,14 @@ def test_the_keyboard_does_what_the_mouse_does(page, app_url):
     page.keyboard.press("ArrowRight")
     with answered(page):
         page.keyboard.press("Enter")
-    assert grid(page, "One token").get_attribute("data-fixed-token") == "3"
+    expect(grid(page, "One token")).to_have_attribute("data-fixed-token", "3")
     grid(page, "token by token").locator(".view").focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
     with answered(page):
         page.keyboard.press("Enter")
-    assert grid(page, "One token").get_attribute("data-fixed-token") == "4"
-    assert "expert=1" in page.url
+    expect(grid(page, "One token")).to_have_attribute("data-fixed-token", "4")
+    linked(page, "expert=1")
 
 
 def test_every_figure_has_its_numbers_as_a_table(page, app_url, truth):
@@ -288,17 +292,17 @@ def test_what_is_no_text_is_said_in_one_sentence(page, app_url, truth):
     )
     for text, sentence in (("", nothing), (" \n ", nothing), ("\x01\x02\x03\x04 bin", binary)):
         run_text(page, text)
-        assert page.get_by_role("alert").all_inner_texts() == [sentence]
-        assert page.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
+        expect(page.get_by_role("alert")).to_have_text([sentence], use_inner_text=True)
+        expect(page.locator(STRIP)).to_have_attribute("data-key", truth(MIXED).key)
     run_text(page, "Now a text.")
-    assert page.get_by_role("alert").count() == 0
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_one_token_and_half_a_character(page, app_url):
     open_app(page, app_url)
     run_text(page, "a")
     assert shown_text(page) == "a"
-    assert page.locator(GRID).count() == 3
+    expect(page.locator(GRID)).to_have_count(3)
     area = page.get_by_label("Text", exact=True)
     area.evaluate(
         """e => {
@@ -320,7 +324,7 @@ def test_a_hundred_thousand_characters_are_cut_and_it_says_so(page, app_url, mod
     assert note.startswith("The text was cut:")
     assert f"first {model.max_tokens:,}" in note
     strip = page.locator(STRIP)
-    assert strip.locator(".t").last.get_attribute("data-token") == str(model.max_tokens - 1)
+    expect(strip.locator(".t").last).to_have_attribute("data-token", str(model.max_tokens - 1))
     assert "text=" not in page.url
     shot(page, "long_text")
 
@@ -342,8 +346,8 @@ def test_a_model_that_cannot_be_had_leaves_the_view(page, app_url, truth, tmp_pa
         with answered(page):
             field.press("Enter")
         page.get_by_role("alert").filter(has_text=words).wait_for()
-        assert page.get_by_role("alert").count() == 1
-        assert page.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
+        expect(page.get_by_role("alert")).to_have_count(1)
+        expect(page.locator(STRIP)).to_have_attribute("data-key", truth(MIXED).key)
 
 
 def test_a_link_opens_the_same_view(visitor, app_url, truth):
@@ -360,9 +364,9 @@ def test_a_link_opens_the_same_view(visitor, app_url, truth):
     open_app(second, app_url, first.url.split("/", 3)[3])
     for page in (first, second):
         strip, journey = page.locator(STRIP), grid(page, "One token")
-        assert strip.get_attribute("data-layer") == layer
-        assert strip.get_attribute("data-colour") == "loss"
-        assert journey.get_attribute("data-fixed-token") == "3"
+        expect(strip).to_have_attribute("data-layer", layer)
+        expect(strip).to_have_attribute("data-colour", "loss")
+        expect(journey).to_have_attribute("data-fixed-token", "3")
         assert page.get_by_label("Text", exact=True).input_value().startswith("Ein kurzer")
     keys = [p.locator(STRIP).get_attribute("data-key") for p in (first, second)]
     assert keys[0] == keys[1] == truth("Ein kurzer Text, two languages.").key
@@ -392,8 +396,8 @@ def test_back_and_forward_walk_through_the_views(page, app_url, truth):
 
 def test_nonsense_in_a_link_opens_the_plain_view(page, app_url, truth):
     open_app(page, app_url, "?layer=99&expert=-1&token=1e9&colour=x&cells=<b>&text=")
-    assert page.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
-    assert page.get_by_role("alert").count() == 0
+    expect(page.locator(STRIP)).to_have_attribute("data-key", truth(MIXED).key)
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_answers_come_quickly(page, app_url):
@@ -426,14 +430,13 @@ def test_a_range_of_tokens_is_selected_everywhere_and_flows(page, app_url, truth
     with answered(page):
         token(page, 9).click(modifiers=["Shift"])
     flow = page.locator(".root[data-flow]")
-    assert "token=4" in page.url
-    assert "until=9" in page.url
-    assert flow.get_attribute("data-place") == "tokens 5 to 10"
+    linked(page, "token=4")
+    linked(page, "until=9")
+    expect(flow).to_have_attribute("data-place", "tokens 5 to 10")
     inside = page.locator(".strip .t.in").evaluate_all("es => es.map(e => +e.dataset.token)")
     assert inside == [4, 5, 6, 7, 8, 9]
-    flow.get_by_text("As a table").click()
     found = routes(trace, np.arange(4, 10))
-    shown = [r.split("\t")[:4] for r in flow.locator("tbody tr").all_inner_texts()]
+    shown = [line[:4] for line in rows(flow)]
     assert shown == [
         [f"{trace.layers[r]} to {trace.layers[r + 1]}", str(a), str(b), str(n)]
         for r, a, b, n in zip(found.row, found.source, found.target, found.tokens, strict=True)
@@ -445,16 +448,16 @@ def test_a_range_of_tokens_is_selected_everywhere_and_flows(page, app_url, truth
         page.keyboard.press("Shift+ArrowRight")
     page.wait_for_url("**until=15*")
     settle(page)
-    assert "token=12" in page.url
-    assert flow.get_attribute("data-place") == "tokens 13 to 16"
+    linked(page, "token=12")
+    expect(flow).to_have_attribute("data-place", "tokens 13 to 16")
     with answered(page):
         page.keyboard.press("Escape")
-    assert flow.get_attribute("data-place") == "all tokens"
-    assert page.locator(".strip .t.in").count() == 0
+    expect(flow).to_have_attribute("data-place", "all tokens")
+    expect(page.locator(".strip .t.in")).to_have_count(0)
     page.get_by_role("button", name="Select a range").click()
     with answered(page):
         token(page, 20).click()
-    assert page.get_by_text("Tokens 13 to 21 selected").count() == 1
+    expect(page.get_by_text("Tokens 13 to 21 selected")).to_have_count(1)
 
 
 def test_a_click_on_the_flow_opens_that_expert(page, app_url, truth):
@@ -464,15 +467,15 @@ def test_a_click_on_the_flow_opens_that_expert(page, app_url, truth):
     flow = page.locator(".root[data-flow]")
     with answered(page):
         flow.locator(f".block[data-row='1'][data-expert='{expert}']").click()
-    assert page.locator(STRIP).get_attribute("data-layer") == str(trace.layers[1])
-    assert f"expert={expert}" in page.url
-    assert flow.locator(".block.on").get_attribute("data-expert") == str(expert)
+    expect(page.locator(STRIP)).to_have_attribute("data-layer", str(trace.layers[1]))
+    linked(page, f"expert={expert}")
+    expect(flow.locator(".block.on")).to_have_attribute("data-expert", str(expert))
     flow.locator(".holder").focus()
     page.keyboard.press("ArrowDown")  # to where the selection stands
     page.keyboard.press("ArrowDown")
     with answered(page):
         page.keyboard.press("Enter")
-    assert page.locator(STRIP).get_attribute("data-layer") == str(trace.layers[2])
+    expect(page.locator(STRIP)).to_have_attribute("data-layer", str(trace.layers[2]))
     assert flow.locator(".said").inner_text().startswith(f"Layer {trace.layers[2]}, expert ")
 
 
@@ -486,10 +489,9 @@ def test_the_panel_tells_of_token_expert_and_layer(page, app_url, truth):
     with answered(page):
         lines(page, "Routed most alike").first.click()
     first = int(alike.tokens[0])
-    assert grid(page, "One token").get_attribute("data-fixed-token") == str(first)
+    expect(grid(page, "One token")).to_have_attribute("data-fixed-token", str(first))
     runner_up = token_path(trace, first).runner_up
-    rows = grid(page, "One token").locator(".sheet tbody tr").all_inner_texts()
-    assert [int(r.split("\t")[-1].split(",")[0]) for r in rows] == runner_up.tolist()
+    assert [int(r[-1].split(",")[0]) for r in rows(grid(page, "One token"))] == runner_up.tolist()
     expert = int(legend(page)[0][0])
     with answered(page):
         page.locator(f".chip[data-expert='{expert}']").click()
@@ -501,10 +503,12 @@ def test_the_panel_tells_of_token_expert_and_layer(page, app_url, truth):
     lines(page, "Chosen together").first.focus()
     with answered(page):
         page.keyboard.press("Enter")
-    assert f"expert={partner}" in page.url
+    linked(page, f"expert={partner}")
     click_cell(page, grid(page, "expert by expert"), 1, -1)
     among = page.locator(".root[data-plot]")
-    assert among.locator("h3").inner_text() == f"Layer {trace.layers[1]} among all layers"
+    expect(among.locator("h3")).to_have_text(
+        f"Layer {trace.layers[1]} among all layers", use_inner_text=True
+    )
     pick(page, "Repetition")
     share = percent(repetition(trace).first[1])
     assert f"Same first choice as the token before\n{share} (chance" in among.inner_text()
@@ -517,13 +521,14 @@ def test_one_expert_is_followed_through_all_layers(page, app_url, truth):
     pick(page, "One expert")
     assert "Probability of expert 5" in page.locator(STRIP).inner_text()
     figure = grid(page, "Expert 5 of every layer")
-    assert figure.get_attribute("data-columns") == str(trace.shape[0])
+    expect(figure).to_have_attribute("data-columns", str(trace.shape[0]))
     click_cell(page, figure, 3, 1)
-    assert page.locator(STRIP).get_attribute("data-layer") == str(trace.layers[1])
-    assert "token=3" in page.url
-    assert "expert=5" in page.url
+    expect(page.locator(STRIP)).to_have_attribute("data-layer", str(trace.layers[1]))
+    linked(page, "token=3")
+    linked(page, "expert=5")
     figure.get_by_text("Choices as a table").click()
     lines = figure.locator("details:not(.save)").last.locator("tbody tr")
+    lines.first.wait_for()
     took = [[f"{g:.3f}" if e == 5 else "" for e, g in zip(*pair, strict=True)]
             for pair in zip(trace.experts[:, 8], trace.gates[:, 8], strict=True)]  # fmt: skip
     assert lines.nth(8).inner_text().split("\t")[2:] == ["".join(cells) or "–" for cells in took]
@@ -536,7 +541,7 @@ def test_rows_are_made_smaller_and_larger(page, app_url):
     for _ in range(3):
         figure.get_by_role("button", name="Smaller rows").click()
     assert float(figure.get_attribute("data-row-height")) < before / 5
-    assert figure.get_by_role("button", name="Smaller rows").is_disabled()
+    expect(figure.get_by_role("button", name="Smaller rows")).to_be_disabled()
     figure.locator(".view").focus()
     for _ in range(4):
         page.keyboard.press("+")

@@ -1,7 +1,7 @@
 """The Lab and Contrast pages as a visitor uses them."""
 
 import numpy as np
-from browser.screen import answered, click_cell, grid
+from browser.screen import answered, click_cell, grid, linked
 from playwright.sync_api import expect
 
 from moeviz.bench.screen import settle
@@ -42,10 +42,11 @@ def test_algorithms_are_chosen_stepped_through_and_read_on_every_width(visitor, 
     with answered(page):
         dial.press("Home")
     expect(card.locator(".facts")).to_contain_text(load_words(own_route(trace, row).max_violation))
-    assert page.locator(".root[data-plot=lines]").count() == 1
+    expect(page.locator(".root[data-plot=lines]")).to_have_count(1)
     token, expert = 3, int(np.flatnonzero(~own_route(trace, row).taken[3])[0])
     click_cell(page, card, token, expert)
-    assert f"token={token}" in page.url and f"expert={expert}" in page.url
+    linked(page, f"token={token}")
+    linked(page, f"expert={expert}")
 
 
 def test_a_contrast_is_found_and_an_expert_looked_at(page, app_url):

@@ -25,7 +25,7 @@ def test_every_lesson_runs_to_its_end(visitor, app_url, width, scheme):
             quiz.locator("label").first.click()
             expect(page.locator("[data-testid=stAlert]").first).to_be_visible(timeout=60_000)
             settle(page)
-        assert page.locator("[data-testid=stException]").count() == 0
+        expect(page.locator("[data-testid=stException]")).to_have_count(0)
         sideways = "e => e.scrollWidth - e.clientWidth"
         assert page.locator("[data-testid=stMain]").evaluate(sideways) <= 0
         if following:
@@ -38,6 +38,7 @@ def test_a_hand_out_opens_without_a_server(visitor, app_url, tmp_path):
     page.locator("[class*=st-key-quiz] [role=radiogroup] label").first.click()
     figure = page.locator(".root svg").first
     expect(figure).to_be_visible(timeout=60_000)
+    expect(page.locator("[data-testid=stTable]")).to_contain_text("Served first")
     settle(page)
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Hand-out of this page (.html)").click()
@@ -49,7 +50,7 @@ def test_a_hand_out_opens_without_a_server(visitor, app_url, tmp_path):
     expect(alone.get_by_role("heading", name=LESSONS["capacity"].title)).to_be_visible()
     assert alone.locator("svg").count() >= 1
     assert "Served first" in alone.locator("table").all_inner_texts()[-1]
-    assert alone.locator("script, iframe, [src^=http]").count() == 0
+    expect(alone.locator("script, iframe, [src^=http]")).to_have_count(0)
 
 
 def test_the_presenter_sees_larger_type(page, app_url):

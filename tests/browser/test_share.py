@@ -88,7 +88,7 @@ def test_a_page_of_a_figure_works_offline_and_text_stays_text(visitor, app_url, 
         for summary in reader.locator("summary").all():
             summary.click()
         assert reader.locator("tbody tr").count() >= len(truth(HOSTILE).tokens)
-        assert reader.locator("svg b, td b, svg ~ script").count() == 0
+        expect(reader.locator("svg b, td b, svg ~ script")).to_have_count(0)
         assert reader.evaluate("window.hit") is None
     assert all(url.startswith("file:") for url in asked)
     lines = ET.fromstring(saved(page, strip, "SVG"))
@@ -144,16 +144,16 @@ def test_a_trace_taken_home_is_opened_again_by_another_visitor(visitor, app_url,
     open_app(second, app_url)
     upload(second, tmp_path / "broken.moetrace")
     expect(second.get_by_role("alert")).to_contain_text("broken.moetrace is not a trace file")
-    assert second.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
+    expect(second.locator(STRIP)).to_have_attribute("data-key", truth(MIXED).key)
     upload(second, file)
     expect(second.get_by_text("You are looking at the file home.moetrace")).to_be_visible()
-    assert second.locator(STRIP).get_attribute("data-key") == key
+    expect(second.locator(STRIP)).to_have_attribute("data-key", key)
     assert f"trace={key}" in second.url
     first.goto(second.url)
     expect(first.get_by_text("This link was made with a trace that is not here.")).to_be_visible()
     with answered(second):
         second.get_by_role("button", name="Back to the text").click()
-    assert second.locator(STRIP).get_attribute("data-key") == truth(MIXED).key
+    expect(second.locator(STRIP)).to_have_attribute("data-key", truth(MIXED).key)
 
 
 def upload(page, file: Path) -> None:

@@ -48,11 +48,11 @@ def on_canvas(routing, box) -> np.ndarray:
 def test_the_map_is_there_at_once(visitor, app_url, routing, width, scheme):
     page = visitor(width=width, color_scheme=scheme)
     cloud = open_map(page, app_url)
-    assert cloud.get_attribute("data-points") == str(len(routing.tokens))
-    assert cloud.get_attribute("data-kind") == "umap"
+    expect(cloud).to_have_attribute("data-points", str(len(routing.tokens)))
+    expect(cloud).to_have_attribute("data-kind", "umap")
     sideways = "e => e.scrollWidth - e.clientWidth"
     assert page.locator("[data-testid=stMain]").evaluate(sideways) <= 0
-    assert page.locator("[data-testid=stException]").count() == 0
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
     page.set_viewport_size({"width": width, "height": 2400})
     settle(page)
     page.screenshot(path=OUTPUT / f"specialise_{scheme}_{width}.png")
@@ -94,12 +94,12 @@ def test_a_class_is_selected_by_its_name_and_points_answer_to_the_keyboard(page,
     page.get_by_text(f"{greek} passages of {len(routing.tokens):,}: Greek 100 %").wait_for()
     cloud.get_by_text("As a table").click()
     rows = cloud.locator(".sheet tbody tr")
-    assert rows.count() == greek
+    expect(rows).to_have_count(greek)
     canvas = cloud.locator(".board canvas")
     canvas.focus()
     canvas.press("ArrowRight")
     canvas.press("ArrowUp")
-    assert cloud.locator(".tip").is_visible()
+    expect(cloud.locator(".tip")).to_be_visible()
     assert cloud.locator(".said").inner_text()
 
 
@@ -149,5 +149,5 @@ def test_a_file_of_ones_own_is_read_and_mapped(page, app_url, tmp_path):
     page.get_by_role("button", name="Read them").click()
     cloud = page.locator(".root[data-cloud][data-scale]")
     cloud.wait_for(timeout=180_000)
-    assert cloud.get_attribute("data-points") == str(len(rows))
-    assert cloud.get_attribute("data-column") == "tongue"
+    expect(cloud).to_have_attribute("data-points", str(len(rows)))
+    expect(cloud).to_have_attribute("data-column", "tongue")

@@ -36,7 +36,7 @@ def test_the_first_visit_fits_and_explains_itself(visitor, app_url, width, schem
     expect(page.get_by_text("ENFORCED")).to_be_visible()
     sideways = "e => e.scrollWidth - e.clientWidth"
     assert page.locator("[data-testid=stMain]").evaluate(sideways) <= 0
-    assert page.locator("[data-testid=stException]").count() == 0
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
     for card in page.locator("section.card").filter(has=page.locator("h3")).all():
         assert card.locator(".read").first.inner_text().endswith(".")
     page.set_viewport_size({"width": width, "height": 3600})
