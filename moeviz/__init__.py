@@ -29,6 +29,7 @@ _HOMES = {
     "likeness": "moeviz.metrics.likeness",
     "open_trace": "moeviz.store.files",
     "routing_from": "moeviz.store.arrays",
+    "ask_server": "moeviz.serving.ask",
     "plot": "moeviz.charts.figures",
     "load_atlas": "moeviz.corpora.atlas",
     "load_corpus": "moeviz.corpora.read",

@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--port", type=int, default=8501, help="port to serve on (8501)")
     app.add_argument("--hide", default="", help="pages to leave out, for example lab,compare")
     app.add_argument("--max-characters", type=int, help="longest text that a visitor may run")
+    app.add_argument(
+        "--servers",
+        default="",
+        help="addresses of model servers that visitors may ask, comma-separated, or none; any "
+        "unless given",
+    )
     app.set_defaults(run=_app)
 
     trace = commands.add_parser("trace", help="run a model on a text and save its routing")
@@ -63,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("--out", help="trace file to write, for example a.moetrace")
     trace.add_argument("--truncate", action="store_true", help="cut a text that is too long")
     trace.add_argument("--no-logits", action="store_true", help="keep choices and gates only")
+    _add_server_options(trace)
     _add_model_options(trace)
     trace.set_defaults(run=_trace)
 
@@ -114,6 +121,23 @@ def _add_facts(commands) -> None:
     facts.set_defaults(run=_facts)
 
 
+def _add_server_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--endpoint",
+        help="ask a vLLM or SGLang server, such as http://localhost:8000, instead of running a "
+        "model; --model is then a name that it serves, and MOEVIZ_API_KEY the key it wants",
+    )
+    command.add_argument(
+        "--kind", default="auto", help="of the server: vllm, sglang, or what it says (auto)"
+    )
+    command.add_argument(
+        "--config", help="of the server's model, if it has no hub id: folder or config.json"
+    )
+    command.add_argument(
+        "--new-tokens", type=int, default=0, help="let the server write so many and show them too"
+    )
+
+
 def _add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", default="demo", help='"demo", a hub id or a local folder (demo)'
@@ -149,18 +173,21 @@ def _app(arguments: argparse.Namespace) -> int:
     if not script.exists():
         raise MoevizError(f"The app's start page {script} is missing; run from a checkout.")
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
-    rules = {"MOEVIZ_HIDE": arguments.hide, "MOEVIZ_MAX_CHARACTERS": arguments.max_characters}
+    rules = {
+        "MOEVIZ_HIDE": arguments.hide,
+        "MOEVIZ_MAX_CHARACTERS": arguments.max_characters,
+        "MOEVIZ_SERVERS": arguments.servers,
+    }
     house = {name: str(rule) for name, rule in rules.items() if rule}
     command += ["--server.port", str(arguments.port)]
     return subprocess.call(command, env={**os.environ, **house})
 
 
 def _trace(arguments: argparse.Namespace) -> int:
-    from moeviz.models import trace_text
-
     text = arguments.text if arguments.text is not None else _read(arguments.file)
-    model = _load(arguments)
-    trace = trace_text(model, text, logits=not arguments.no_logits, truncate=arguments.truncate)
+    if arguments.new_tokens and not arguments.endpoint:
+        raise MoevizError("--new-tokens needs --endpoint, the server that writes them.")
+    trace = _asked(arguments, text) if arguments.endpoint else _run(arguments, text)
     written = str(trace.save(arguments.out)) if arguments.out else None
     report = summary(trace)
     if arguments.json:
@@ -170,6 +197,28 @@ def _trace(arguments: argparse.Namespace) -> int:
         if written:
             print(f"\nSaved to {written}")
     return 0
+
+
+def _run(arguments: argparse.Namespace, text: str) -> RoutingTrace:
+    from moeviz.models import trace_text  # late: torch takes seconds
+
+    model = _load(arguments)
+    return trace_text(model, text, logits=not arguments.no_logits, truncate=arguments.truncate)
+
+
+def _asked(arguments: argparse.Namespace, text: str) -> RoutingTrace:
+    from moeviz.serving.ask import ask_server
+
+    # What a server writes last has no routing, so one more is asked for. Unless named, the model
+    # is whichever the server has.
+    return ask_server(
+        arguments.endpoint,
+        text,
+        model=None if arguments.model == "demo" else arguments.model,
+        kind=arguments.kind,
+        max_tokens=arguments.new_tokens + 1,
+        config=arguments.config,
+    )
 
 
 def _corpus(arguments: argparse.Namespace) -> int:

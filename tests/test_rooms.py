@@ -19,6 +19,9 @@ ROOMS = {
     "store": {"trace"},
     "corpora": {"trace"},
     "engines": {"trace", "rules", "models", "corpora"},
+    # Asks models on servers: needs no model of its own, so never torch, and checks what comes as
+    # any routing from elsewhere is checked, in store.
+    "serving": {"trace", "store", "corpora"},
     "lessons": {"trace", "rules", "metrics", "store", "corpora"},
     "charts": {"trace", "rules", "corpora", "metrics"},
     "ui": {"trace", "rules", "corpora", "lessons", "metrics", "store", "charts"},
@@ -29,16 +32,18 @@ ROOMS = {
 }
 LATE = {
     "trace": {"store", "charts"},  # save(), plot() and notebooks hand the trace on
-    "ui": {"models", "engines"},
+    "ui": {"models", "engines", "serving"},
     "engines": {"metrics"},  # make_bundled lays out the map that ships
-    "cli": {"models", "rules", "corpora", "engines", "metrics", "charts", "store", "bench"},
-}
+    "cli": {"models", "rules", "corpora", "engines", "serving", "metrics", "charts", "store",
+            "bench"},
+}  # fmt: skip
 LIBRARIES = {
     # bench times the model room itself, with bare forward passes to compare with.
     "torch": {"models", "training", "engines", "bench"},
     "transformers": {"models", "training", "bench"},
     "streamlit": {"ui", "pages", "app"},
     "plotly": {"charts"},
+    "httpx2": {"serving"},  # one room speaks to servers, with its limits of time and size
 }
 LATE_LIBRARIES = {"umap": {"metrics"}}
 
@@ -111,6 +116,8 @@ def test_no_import_crosses_a_wall(path):
         ("metrics", "import umap", "umap belongs inside a function"),
         ("ui", "from moeviz.models import x", "ui imports moeviz.models.x"),
         ("models", "from moeviz.metrics import x", "models imports moeviz.metrics.x"),
+        ("serving", "def f():\n    import torch", "serving imports torch"),
+        ("ui", "import httpx2", "ui imports httpx2"),
     ],
 )
 def test_a_crossing_is_noticed(room, code, wrong):
@@ -127,6 +134,7 @@ def test_ui_may_import_models_inside_a_function():
         ("import moeviz; moeviz.open_trace", ["torch", "streamlit", "pandas"]),
         ("import moeviz.metrics.load", ["torch", "streamlit"]),
         ("import moeviz.cli", ["torch", "streamlit"]),
+        ("import moeviz; moeviz.ask_server", ["torch", "transformers", "streamlit"]),
         ("import moeviz.charts.notebook", ["torch", "streamlit", "plotly"]),
         ("import moeviz.charts.figures", ["torch", "streamlit"]),
     ],

@@ -1,0 +1,1 @@
+"""Models on a vLLM or SGLang server: a text goes there, and its routing comes back."""
