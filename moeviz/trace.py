@@ -9,13 +9,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import overload
 
 import numpy as np
+
+from moeviz.lazy import LazyArray, checksums
+from moeviz.vocabulary import Vocabulary
 
 EMPTY = -1
 """Expert id of an empty slot: dropped by the model, skipped, or a layer that chooses fewer."""
@@ -64,7 +67,7 @@ class Tokens(Sequence):
     spans: np.ndarray
     special: np.ndarray
     generated: np.ndarray
-    vocabulary: dict[int, str] = field(default_factory=dict)
+    vocabulary: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, kind in (("ids", np.int32), ("spans", np.int32)):
@@ -205,6 +208,9 @@ class RoutingTrace:
     layers: (L,) place of each routed layer in the model; dense layers are absent.
     tokens, router, source: see their classes.
 
+    The [L, T, ...] arrays of a long trace may stay in their file (`moeviz.lazy.LazyArray`): they
+    read like numpy arrays, and are checked piece by piece when they are looked at.
+
     Raises TraceError when shapes, ids or numbers do not fit together.
     """
 
@@ -235,11 +241,18 @@ class RoutingTrace:
     @cached_property
     def key(self) -> str:
         """Content hash: equal exactly when every array, token and fact of the trace is equal."""
-        digest = hashlib.sha256(json.dumps(self.header(), sort_keys=True).encode())
-        for name, array in self.arrays().items():
-            digest.update(f"{name}{array.shape}{array.dtype}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+        digest = hashlib.sha256(json.dumps(self.facts(), sort_keys=True).encode())
+        arrays = self.arrays()
+        for name, sums in sorted(self.checksums.items()):
+            shape = arrays[name].shape if name in arrays else ()
+            digest.update(f"{name}{shape}".encode() + sums.tobytes())
         return digest.hexdigest()[:32]
+
+    @cached_property
+    def checksums(self) -> dict[str, np.ndarray]:
+        """Of every array and text the checksums of its blocks, see `moeviz.lazy.checksums`."""
+        parts = {**self.arrays(), **self.letters()}
+        return {name: checksums(array) for name, array in parts.items()}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array of the trace by name, those that are None left out."""
@@ -247,14 +260,18 @@ class RoutingTrace:
         own = {n: getattr(self, n) for n in ("experts", "gates", "logits", "scores", "loss")}
         return {n: a for n, a in {**own, **tokens}.items() if a is not None}
 
-    def header(self) -> dict:
-        """Everything that is not an array, as plain JSON values."""
+    def letters(self) -> dict[str, np.ndarray]:
+        """The text in UTF-8, and the tokenizer's spellings, as arrays by name."""
+        text = np.frombuffer(self.tokens.source.encode(), np.uint8)
+        columns = Vocabulary.of(self.tokens.vocabulary).columns()
+        return {"text": text, **{f"vocabulary.{n}": column for n, column in columns.items()}}
+
+    def facts(self) -> dict:
+        """Everything that is neither array nor text, as plain JSON values."""
         return {
             "layers": list(self.layers),
             "router": dataclasses.asdict(self.router),
             "source": dataclasses.asdict(self.source),
-            "text": self.tokens.source,
-            "vocabulary": {str(i): piece for i, piece in sorted(self.tokens.vocabulary.items())},
         }
 
     def layer_index(self, layer: int) -> int:
@@ -266,11 +283,16 @@ class RoutingTrace:
             f"them. Choose {spoken(self.layers)}."
         )
 
-    def save(self, path: str | Path) -> Path:
-        """Write the trace to one safetensors file; the file is written whole or not at all."""
+    def save(self, path: str | Path, compact: bool = False) -> Path:
+        """Write the trace to one safetensors file; the file is written whole or not at all.
+
+        What is opened again is equal, key and all. compact: at most 2 bytes for a gate or logit,
+        rounded to float16 where that is needed; it is the rounded trace then that was saved, with
+        a note that says so and a key of its own.
+        """
         from moeviz.store.files import save_trace  # late: store leans on this module
 
-        return save_trace(self, path)
+        return save_trace(self, path, compact)
 
     def plot(self, kind: str = "load", *, layer: int | None = None, token: int = 0):
         """A Plotly figure: "load", "tokens" of one layer, or the "journey" of one token.
@@ -300,7 +322,10 @@ _TOKEN_ARRAYS = ("ids", "spans", "special", "generated")
 
 def _freeze(owner: object, name: str, kind: type) -> None:
     """Make the array `owner.name` a read-only array of `kind`; copies unless it is one already."""
-    array = np.asarray(getattr(owner, name))
+    array = getattr(owner, name)
+    if isinstance(array, LazyArray) and array.dtype == kind:
+        return
+    array = np.asarray(array)
     if array.dtype != kind or array.flags.writeable:
         array = array.astype(kind)
         array.setflags(write=False)
@@ -344,23 +369,34 @@ def _check_shapes(trace: RoutingTrace) -> None:
 
 
 def _check_choices(trace: RoutingTrace) -> None:
-    low, high = int(trace.experts.min()), int(trace.experts.max())
-    if low < EMPTY or high >= trace.router.experts:
+    """Layer by layer; arrays that stay in their file are checked when they are read."""
+    gates = [None] * len(trace.experts) if trace.gates is None else trace.gates
+    if all(isinstance(array, LazyArray | list) for array in (trace.experts, gates)):
+        return
+    for ids, weights in zip(trace.experts, gates, strict=True):
+        check_ids(ids, trace.router.experts)
+        if weights is not None:
+            check_gates(weights, ids)
+
+
+def check_ids(ids: np.ndarray, experts: int) -> None:
+    """Raises TraceError unless ids [T, K] are 0 to `experts` - 1 or EMPTY, none twice in a row."""
+    low, high = int(ids.min()), int(ids.max())
+    if low < EMPTY or high >= experts:
         raise TraceError(
             f"Expert ids run from {low} to {high}, but the router has experts 0 to "
-            f"{trace.router.experts - 1} (and -1 for an empty slot)."
+            f"{experts - 1} (and -1 for an empty slot)."
         )
-    if trace.gates is not None:
-        _check_gates(trace.gates, trace.experts)
-    ordered = np.sort(trace.experts, axis=-1)
+    ordered = np.sort(ids, axis=-1)
     if ((ordered[..., 1:] == ordered[..., :-1]) & (ordered[..., 1:] != EMPTY)).any():
         raise TraceError("A token chose the same expert twice in one layer.")
 
 
-def _check_gates(gates: np.ndarray, experts: np.ndarray) -> None:
+def check_gates(gates: np.ndarray, ids: np.ndarray) -> None:
+    """Raises TraceError unless gates [T, K] are finite, and 0 where ids [T, K] are EMPTY."""
     if not np.isfinite(gates).all():
         raise TraceError("Some gates are not finite numbers.")
-    if gates[experts == EMPTY].any():
+    if gates[ids == EMPTY].any():
         raise TraceError("An empty slot has a gate other than 0.")
 
 

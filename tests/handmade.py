@@ -1,6 +1,9 @@
 """Traces small enough to check in your head."""
 
+import json
+
 import numpy as np
+from safetensors.numpy import save
 
 from moeviz.corpora.routing import CorpusRouting
 from moeviz.trace import Provenance, RouterSpec, RoutingTrace, Tokens
@@ -34,6 +37,15 @@ def make_trace(experts, gates=None, logits=None, number=4, text="abcd", **rest) 
         layers=rest.pop("layers", tuple(range(len(experts)))),
         **rest,
     )
+
+
+def version_1(trace: RoutingTrace, arrays=None, without=(), **changes) -> bytes:
+    """The file of version 1 with this trace, parts of its arrays or header left out or replaced."""
+    vocabulary = {str(i): piece for i, piece in trace.tokens.vocabulary.items()}
+    header = {**trace.facts(), "text": trace.tokens.source, "vocabulary": vocabulary, **changes}
+    header = {name: value for name, value in header.items() if name not in without}
+    metadata = {"format": "moetrace", "version": "1", "header": json.dumps(header)}
+    return save({**trace.arrays(), **(arrays or {})}, metadata=metadata)
 
 
 def make_routing(counts, labels=None, **rest) -> CorpusRouting:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from handmade import make_trace
+from handmade import make_trace, version_1
 from safetensors.numpy import save
 from streamlit.testing.v1 import AppTest
 
@@ -128,13 +128,6 @@ def test_a_new_text_or_model_leaves_the_trace(page, trace):
     assert not page.info
 
 
-def header(trace, **changes) -> bytes:
-    """The file of `trace` with parts of its header replaced."""
-    text = json.dumps({**trace.header(), **changes})
-    metadata = {"format": "moetrace", "version": "1", "header": text}
-    return save(trace.arrays(), metadata=metadata)
-
-
 def broken_files() -> dict[str, tuple[bytes, str]]:
     """Name to (content, what is said of it)."""
     trace = make_trace([[[0, 1], [2, 3], [0, 2], [1, 0]]] * 2)
@@ -150,18 +143,18 @@ def broken_files() -> dict[str, tuple[bytes, str]]:
                  metadata={"format": "moetrace", "version": "1", "header": nested}),
             "a.moetrace is damaged: its header cannot be read.",
         ),
-        "name": (header(trace, source={**source, "model": ["x"]}), strange),
-        "half": (header(trace, text="ab\ud800d"), strange),
-        "list": (header(trace, router=[1, 2]), strange),
-        "fraction": (header(trace, router={**router, "experts": 4.5}), strange),
+        "name": (version_1(trace, source={**source, "model": ["x"]}), strange),
+        "half": (version_1(trace, text="ab\ud800d"), strange),
+        "list": (version_1(trace, router=[1, 2]), strange),
+        "fraction": (version_1(trace, router={**router, "experts": 4.5}), strange),
         "crowd": (
-            header(trace, router={**router, "experts": 10**8}),
+            version_1(trace, router={**router, "experts": 10**8}),
             "A router chooses 1 or more of at most 32,767 experts; this one chooses 2 of "
             "100,000,000.",
         ),
-        "layers": (header(trace, layers=[0, True]), strange),
+        "layers": (version_1(trace, layers=[0, True]), strange),
         "chosen": (
-            header(trace, router={**router, "chosen_per_layer": [2, 9]}),
+            version_1(trace, router={**router, "chosen_per_layer": [2, 9]}),
             "router.chosen_per_layer goes up to 9, but router has 2.",
         ),
     }  # fmt: skip
