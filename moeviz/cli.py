@@ -10,12 +10,12 @@ import argparse
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from moeviz import __version__
+from moeviz.place import start_page
 from moeviz.trace import MoevizError, RoutingTrace
 
 BENCHES = {
@@ -169,10 +169,7 @@ def _load(arguments: argparse.Namespace):
 
 
 def _app(arguments: argparse.Namespace) -> int:
-    script = Path(__file__).parent.parent / "app.py"
-    if not script.exists():
-        raise MoevizError(f"The app's start page {script} is missing; run from a checkout.")
-    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    command = [sys.executable, "-m", "streamlit", "run", str(start_page())]
     rules = {
         "MOEVIZ_HIDE": arguments.hide,
         "MOEVIZ_MAX_CHARACTERS": arguments.max_characters,
@@ -180,7 +177,7 @@ def _app(arguments: argparse.Namespace) -> int:
     }
     house = {name: str(rule) for name, rule in rules.items() if rule}
     command += ["--server.port", str(arguments.port)]
-    return subprocess.call(command, env={**os.environ, **house})
+    os.execve(sys.executable, command, {**os.environ, **house})  # so that signals reach the server
 
 
 def _trace(arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ ROOMS = {
     "lazy": set(),
     "vocabulary": set(),
     "trace": {"lazy", "vocabulary"},  # what a trace is made of may stay in its file
+    "place": {"trace"},
     "rules": {"trace"},
     "models": {"trace", "rules"},
     "training": {"trace", "rules", "metrics"},
@@ -30,7 +31,7 @@ ROOMS = {
     "bench": {"trace", "rules", "models", "corpora", "engines", "metrics", "store", "charts"},
     "pages": {"trace", "rules", "corpora", "metrics", "store", "charts", "ui"},
     "app": {"ui"},
-    "cli": {"trace"},
+    "cli": {"trace", "place"},
 }
 LATE = {
     "trace": {"store", "charts"},  # save(), plot() and notebooks hand the trace on

@@ -23,7 +23,7 @@ import numpy as np
 from moeviz.bench.timing import Ratio
 from moeviz.trace import MoevizError
 
-APP = Path(__file__).parent.parent.parent / "app.py"
+HERE = Path(__file__).parent.parent.parent
 DEMO = Path(__file__).parent.parent / "demo_model"
 FLAGS = ["--no-sandbox", "--disable-gpu"]
 STRIP = ".root[data-colour]"
@@ -107,21 +107,24 @@ def text_of(tokens: int) -> str:
 
 
 @contextmanager
-def running_app(log: Path | None = None, model: str = "") -> Iterator[str]:
+def running_app(
+    log: Path | None = None, model: str = "", python: str = sys.executable, folder: Path = HERE
+) -> Iterator[str]:
     """The app on a free port of this machine; yields its address, stops it afterwards.
 
-    model: what a visit starts with, "" for the app's own choice.
+    model: what a visit starts with, "" for the app's own choice. python, folder: whose MoEViz is
+    started, and from where; this one's unless given.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = log or Path(tempfile.mkdtemp()) / "server.log"
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.headless=true",
-               f"--server.port={port}", "--server.address=127.0.0.1"]  # fmt: skip
+    command = [python, "-m", "moeviz", "app", "--port", str(port)]
+    own = {"STREAMLIT_SERVER_HEADLESS": "true", "STREAMLIT_SERVER_ADDRESS": "127.0.0.1"}
     with log.open("w") as file:
         server = subprocess.Popen(
-            command, cwd=APP.parent, stdout=file, stderr=file,
-            env={**os.environ, **({"MOEVIZ_MODEL": model} if model else {})},
+            command, cwd=folder, stdout=file, stderr=file,
+            env={**os.environ, **own, **({"MOEVIZ_MODEL": model} if model else {})},
         )  # fmt: skip
     try:
         _wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", server, log)
