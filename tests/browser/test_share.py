@@ -112,22 +112,71 @@ def test_the_menu_is_there_for_the_keyboard(page, app_url):
     assert download.value.suggested_filename.endswith(".svg")
 
 
-def test_tables_come_as_csv_with_every_digit_and_the_routing_as_parquet(page, app_url, truth):
+def sheet(figure, name: str, way: str) -> bytes:
+    """The file of the table called `name` under a figure."""
+    box = figure.locator("details", has=figure.page.locator("summary", has_text=name)).last
+    if not box.evaluate("e => e.open"):
+        box.locator("summary").click()
+    with figure.page.expect_download() as download:
+        box.get_by_role("button", name=f"Save as {way}").click()
+    assert download.value.suggested_filename.endswith(f".{way.lower()}")
+    return Path(download.value.path()).read_bytes()
+
+
+def test_tables_come_as_csv_and_parquet_with_every_digit(page, app_url, truth):
     trace = truth(MIXED)
     open_app(page, app_url)
     layers = grid(page, "expert by expert")
-    layers.locator("summary", has_text="As a table").click()
-    with page.expect_download() as download:
-        layers.get_by_role("button", name="Save as CSV").click()
-    text = Path(download.value.path()).read_text("utf-8-sig")
+    text = sheet(layers, "As a table", "CSV").decode("utf-8-sig")
     head, *rows = csv.reader(io.StringIO(text))
     assert head == ["Layer", *map(str, range(trace.shape[2]))]
     shares = np.array([[float(cell) for cell in row[1:]] for row in rows])
     np.testing.assert_allclose(shares, expert_load(trace).share, atol=2e-5)
+    table = pd.read_parquet(io.BytesIO(sheet(layers, "As a table", "Parquet")))
+    assert list(table.columns) == head
+    assert table["Layer"].tolist() == list(trace.layers)
+    np.testing.assert_allclose(table.iloc[:, 1:], expert_load(trace).share, atol=2e-5)
     with page.expect_download() as download:
         page.get_by_role("button", name="Table (.parquet)").click()
     back = pd.read_parquet(download.value.path())
     pd.testing.assert_frame_equal(back, routing_table(trace))
+
+
+def test_a_table_of_tokens_keeps_words_as_words_and_numbers_as_numbers(page, app_url, truth):
+    text = '7 "7", 007\n\tعدد 数 🙂 =1+1'
+    trace = truth(text)
+    open_app(page, app_url)
+    run_text(page, text)
+    table = pd.read_parquet(io.BytesIO(sheet(page.locator(STRIP), "As a table", "Parquet")))
+    assert table["#"].tolist() == list(range(1, len(trace.tokens) + 1))
+    assert table["Id"].tolist() == list(trace.tokens.ids)
+    row = int(page.locator(STRIP).get_attribute("data-layer"))
+    for slot in range(trace.shape[3]):
+        assert table[f"Choice {slot + 1}"].tolist() == trace.experts[row, :, slot].tolist()
+        gates = table[f"Gate {slot + 1}"].to_numpy(np.float32)
+        np.testing.assert_array_equal(gates, trace.gates[row, :, slot])
+    words = "".join(table["Token"])
+    assert all(word in words for word in ("عدد", "数", "🙂", "=", "↵", "⇥"))
+    assert table["Token"].map(type).eq(str).all()
+
+
+def test_every_table_of_a_page_is_the_same_in_both_files(page, app_url):
+    open_app(page, app_url)
+    tried = 0
+    for figure in page.locator(".root:has(details:not(.save))").all():
+        for summary in figure.locator("details:not(.save) > summary").all_inner_texts():
+            left = pd.read_csv(io.BytesIO(sheet(figure, summary, "CSV")), keep_default_na=False)
+            right = pd.read_parquet(io.BytesIO(sheet(figure, summary, "Parquet")))
+            assert list(left.columns) == list(right.columns)
+            for name in right:
+                if pd.api.types.is_numeric_dtype(right[name]):
+                    numbers = pd.to_numeric(left[name], errors="coerce")
+                    np.testing.assert_allclose(numbers, right[name], rtol=1e-6)
+                else:
+                    tame = left[name].astype(str).str.removeprefix("'")  # of a formula
+                    assert tame.tolist() == right[name].str.removeprefix("'").tolist()
+            tried += 1
+    assert tried >= 5
 
 
 def test_a_trace_taken_home_is_opened_again_by_another_visitor(visitor, app_url, truth, tmp_path):

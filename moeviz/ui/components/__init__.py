@@ -23,7 +23,8 @@ _HERE = Path(__file__).parent
 
 def _component(name: str, styled: bool = True):
     """The component whose files are `<name>.js` and `<name>.css`, with the common parts before."""
-    read = [(_HERE / f"{stem}.js").read_text("utf-8") for stem in ("common", "save", name)]
+    stems = ("common", "parquet", "save", name)
+    read = [(_HERE / f"{stem}.js").read_text("utf-8") for stem in stems]
     css = [(_HERE / f"{stem}.css").read_text("utf-8") for stem in ("common", name) if styled]
     return st.components.v2.component(
         f"moeviz_{name}", html="<div class='root'></div>", css="\n".join(css), js="\n".join(read)

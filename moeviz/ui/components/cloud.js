@@ -172,16 +172,16 @@ function refreshSheet(own) {
 }
 
 const MOST_ROWS = 500;
-function table(own) {
+function table(own, most = MOST_ROWS) {
   const { meta } = own.picture, columns = Object.values(own.columns);
-  const rows = [];
-  for (let i = 0; i < own.n && rows.length < MOST_ROWS; i++) {
+  const rows = [], place = most === Infinity ? Number : (v) => v.toFixed(3);
+  for (let i = 0; i < own.n && rows.length < most; i++) {
     if (own.count && !own.selected[i]) continue;
-    rows.push([meta.texts[i], ...columns.map((c) => c.classes[c.codes[i]].name), own.goal.x[i].toFixed(3), own.goal.y[i].toFixed(3)]);
+    rows.push([meta.texts[i], ...columns.map((c) => c.classes[c.codes[i]].name), place(own.goal.x[i]), place(own.goal.y[i])]);
   }
   const all = own.count || own.n;
-  const note = all > rows.length ? `The first ${rows.length} of ${all.toLocaleString("en")}; select fewer to see them.` : "";
-  return { head: [meta.noun, ...columns.map((c) => c.label), "x", "y"], rows, note };
+  const note = all > rows.length ? `The first ${rows.length} of ${all.toLocaleString("en")}; select fewer to see them. A saved file has all.` : "";
+  return { head: [meta.noun, ...columns.map((c) => c.label), "x", "y"], rows, note, full: () => table(own, Infinity) };
 }
 
 // ---- tools

@@ -107,7 +107,9 @@ function inkOn(colour, dark) {
 }
 
 const digits = (x, n = 3) => (Number.isFinite(x) ? (Math.abs(x) >= 100 ? x.toFixed(1) : x.toFixed(n)) : "–");
-const exact = (x) => (Number.isFinite(x) ? String(+x.toPrecision(7)) : ""); // for files
+const exact = (x) => (Number.isFinite(x) ? String(Number.isInteger(x) ? x : +x.toPrecision(7)) : ""); // for files
+const cellWord = (x) => (typeof x === "number" ? exact(x) : (x ?? ""));
+const numeric = (label) => (/^(0|[1-9]\d{0,8})$/.test(label) ? Number(label) : label); // of a layer or an expert
 const gateText = (x) => (Math.abs(x) >= 10 ? x.toFixed(0) : Math.abs(x) >= 1 ? x.toFixed(1) : x.toFixed(2).replace(/^(-?)0\./, "$1."));
 function percentText(x) {
   if (!Number.isFinite(x)) return "–";
@@ -141,7 +143,7 @@ function tableOf({ head, rows }) {
   const table = el("table");
   const line = (cells, tag) => {
     const tr = el("tr");
-    for (const cell of cells) tr.append(el(tag, "", cell));
+    for (const cell of cells) tr.append(el(tag, "", cellWord(cell)));
     return tr;
   };
   if (head) {
@@ -161,8 +163,12 @@ function factOf([name, value]) {
   return row;
 }
 
+// Columns of K choices and their gates: in one on the screen, in two in a file.
+const choiceNames = (K, file, what = "Gate") => Array.from({ length: K }, (_, k) => (file ? [`Choice ${k + 1}`, `${what} ${k + 1}`] : `Choice ${k + 1}: ${what.toLowerCase()}`)).flat();
+
 // A table made when it is first opened: thousands of rows cost nothing until asked for.
-// make() gives {head, rows, note}; `full`, where the file to save holds more: {head, rows} too.
+// make() gives {head, rows, note}; `full`, where the file to save holds more: {head, rows} too, with
+// numbers as numbers and null for nothing.
 function sheet(name, make, open) {
   const box = el("details");
   box.full = () => { const table = make(); return table.full?.() ?? table; };
@@ -173,9 +179,7 @@ function sheet(name, make, open) {
     holder.tabIndex = 0;
     const { note, ...table } = make();
     holder.append(tableOf(table));
-    const csv = el("button", "link", "Save as CSV");
-    csv.onclick = () => saveCsv(box, name, box.full());
-    box.append(holder, csv);
+    box.append(holder, waysToSave(box, name));
     if (note) box.append(el("p", "read", note));
   };
   box.ontoggle = fill;

@@ -41,7 +41,11 @@ function write(own) {
 function table(own) {
   const { meta, row, source, target, tokens, expected } = own.picture;
   const rows = [...row].map((r, i) => [`${meta.layers[r]} to ${meta.layers[r + 1]}`, String(source[i]), String(target[i]), tokens[i].toLocaleString("en"), expected[i].toFixed(1)]);
-  return { head: ["Layers", "From expert", "To expert", "Tokens", "By chance"], rows };
+  const full = () => ({
+    head: ["From layer", "To layer", "From expert", "To expert", "Tokens", "By chance"],
+    rows: [...row].map((r, i) => [numeric(meta.layers[r]), numeric(meta.layers[r + 1]), source[i], target[i], tokens[i], expected[i]]),
+  });
+  return { head: ["Layers", "From expert", "To expert", "Tokens", "By chance"], rows, full };
 }
 
 // ---- geometry

@@ -97,6 +97,7 @@ function choicesTable(own, most = SHOWN_ROWS) {
   const { meta, experts, gates, share, left_out } = own.picture;
   const K = meta.chosen;
   if (meta.across) return crossTable(own, most);
+  if (most === Infinity) return choicesFile(own);
   const labels = meta.rows.labels.slice(0, most);
   const rows = labels.map((label, r) => {
     const cells = [];
@@ -107,10 +108,27 @@ function choicesTable(own, most = SHOWN_ROWS) {
     if (left_out) cells.push(leftOutWords(own, r));
     return meta.rows.kind === "token" ? [String(r + 1), label, ...cells] : [label, ...cells];
   });
-  const slots = Array.from({ length: K }, (_, k) => `Choice ${k + 1}: gate`);
+  const slots = choiceNames(K);
   if (left_out) slots.push("Runner-up");
   const head = meta.rows.kind === "token" ? ["#", meta.rows.name, ...slots] : [meta.rows.name, ...slots];
   return { head, rows, note: leftNote(meta), full: () => choicesTable(own, Infinity) };
+}
+
+// The same for a file, a number a column.
+function choicesFile(own) {
+  const { meta, experts, gates, share, left_out, behind } = own.picture;
+  const K = meta.chosen, token = meta.rows.kind === "token";
+  const rows = meta.rows.labels.map((label, r) => {
+    const cells = token ? [r + 1, label] : [numeric(label)];
+    for (let s = r * K; s < (r + 1) * K; s++) {
+      const all = share ? [experts[s], gates[s], share[s]] : [experts[s], gates[s]];
+      cells.push(...(experts[s] < 0 ? all.map(() => null) : all));
+    }
+    if (left_out) cells.push(...(left_out[r] < 0 ? [null, null] : [left_out[r], behind[r]]));
+    return cells;
+  });
+  const slots = Array.from({ length: K }, (_, k) => [`Choice ${k + 1}`, `Gate ${k + 1}`, ...(share ? [`Probability ${k + 1}`] : [])]).flat();
+  return { head: [...(token ? ["#"] : []), meta.rows.name, ...slots, ...(left_out ? ["Runner-up", "Behind"] : [])], rows };
 }
 
 function leftOutWords(own, r) {
@@ -121,31 +139,35 @@ function leftOutWords(own, r) {
 // One column per layer: the gate where the expert was chosen there.
 function crossTable(own, most) {
   const { meta, experts, gates } = own.picture;
+  const cell = (s) => (most === Infinity ? (experts[s] < 0 ? null : gates[s]) : experts[s] < 0 ? "–" : digits(gates[s]));
   const labels = meta.rows.labels.slice(0, most), K = meta.chosen;
-  const rows = labels.map((label, r) => [String(r + 1), label, ...Array.from({ length: K }, (_, k) => (experts[r * K + k] < 0 ? "–" : digits(gates[r * K + k])))]);
+  const rows = labels.map((label, r) => [r + 1, label, ...Array.from({ length: K }, (_, k) => cell(r * K + k))]);
   const head = ["#", meta.rows.name, ...meta.across.labels.map((l) => `Layer ${l}`)];
   return { head, rows, note: leftNote(meta), full: () => crossTable(own, Infinity) };
 }
 
 function leftNote(meta) {
   const all = meta.rows.labels.length;
-  return all > SHOWN_ROWS ? `The first ${SHOWN_ROWS} of ${all} rows; the CSV has all.` : "";
+  return all > SHOWN_ROWS ? `The first ${SHOWN_ROWS} of ${all} rows; a saved file has all.` : "";
 }
 
-function loadTable(own, share = percentText) {
+function loadTable(own, file = false) {
   const { bars, meta } = own.picture;
   const rows = [];
-  bars.forEach((x, e) => Number.isFinite(x) && rows.push([columnLabel(meta, e), share(x), `${(x / meta.bars.even).toFixed(2)} ×`]));
-  return { head: [across(meta).name, "Share of assignments", "Against even"], rows, full: () => loadTable(own, exact) };
+  bars.forEach((x, e) => {
+    const times = x / meta.bars.even;
+    if (Number.isFinite(x)) rows.push([numeric(columnLabel(meta, e)), ...(file ? [x, times] : [percentText(x), `${times.toFixed(2)} ×`])]);
+  });
+  return { head: [across(meta).name, "Share of assignments", "Against even"], rows, full: () => loadTable(own, true) };
 }
 
 function sharesTable(own, share = (v) => cellText(own.picture.meta, v)) {
   const { meta } = own.picture;
-  const rows = meta.rows.labels.map((label, r) => [label, ...Array.from({ length: meta.columns }, (_, c) => {
+  const rows = meta.rows.labels.map((label, r) => [meta.rows.kind === "layer" ? numeric(label) : label, ...Array.from({ length: meta.columns }, (_, c) => {
     const v = valueAt(own, r, c);
-    return v === null ? "" : share(v);
+    return v === null ? null : share(v);
   })]);
-  return { head: [meta.rows.name, ...Array.from({ length: meta.columns }, (_, c) => columnLabel(meta, c))], rows, full: () => sharesTable(own, exact) };
+  return { head: [meta.rows.name, ...Array.from({ length: meta.columns }, (_, c) => columnLabel(meta, c))], rows, full: () => sharesTable(own, Number) };
 }
 
 // ---- geometry

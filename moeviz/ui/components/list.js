@@ -64,9 +64,9 @@ function write(own) {
 function table(own, word = (v) => say(own.picture.meta.value, v)) {
   const { meta, values, at } = own.picture;
   const token = meta.pick === "token";
-  const rows = meta.rows.map(([label, before, after], i) => [...(token ? [String(at[i] + 1), label, before + label + after] : [label]), word(values[i])]);
+  const rows = meta.rows.map(([label, before, after], i) => [...(token ? [at[i] + 1, label, before + label + after] : [numeric(label)]), word(values[i])]);
   const what = meta.value.of ?? "Expert";
-  return { head: [...(token ? ["#", "Token", "In the text"] : [what]), meta.value.name], rows, full: () => table(own, exact) };
+  return { head: [...(token ? ["#", "Token", "In the text"] : [what]), meta.value.name], rows, full: () => table(own, Number) };
 }
 
 function bandWords({ band, value }) {

@@ -232,7 +232,7 @@ function nowCard(own) {
   own.bars = el("div", "candidates");
   own[NOW] = grid(own, (r, c) => nowCell(own, r, c), (r, c) => nowWords(own, r, c));
   const read = el("p", "read", "Each row is one layer's router reading one token. Lit cells: the experts it chose, with their gates, the weights their outputs were multiplied by. Click a row to colour the text by that layer.");
-  own.nowSheet = liveSheet("As a table", () => nowTable(own));
+  own.nowSheet = liveSheet("As a table", (file) => nowTable(own, file));
   box.append(own.sentence, own.bars, own[NOW].box, read, own.nowSheet.box);
   return box;
 }
@@ -248,20 +248,19 @@ function loadCard(own, kind) {
   own[kind].side = side;
   own[kind].foot = el("div", "foot");
   const read = el("p", "read", `${LOADS[kind][2]}Orange experts took more than their even share, blue less; a dot marks what is beyond chance: outside the middle 95 % of routers that choose at random.`);
-  own[kind].sheet = liveSheet("As a table", () => loadTable(own, kind));
+  own[kind].sheet = liveSheet("As a table", (file) => loadTable(own, kind, file));
   box.append(own[kind].box, own[kind].foot, read, own[kind].sheet.box);
   return box;
 }
 
 // A table that is made when opened, and made anew while it is open and the text grows.
+// make(file): whether it is for a file, where numbers stay numbers.
 function liveSheet(name, make) {
   const box = el("details");
   const holder = el("div", "sheet");
   holder.tabIndex = 0;
-  const csv = el("button", "link", "Save as CSV");
-  csv.onclick = () => saveCsv(box, name, make());
-  box.full = make;
-  box.append(el("summary", "", name), holder, csv);
+  box.full = () => make(true);
+  box.append(el("summary", "", name), holder, waysToSave(box, name));
   const refresh = () => box.open && refill(holder, [tableOf(make())]);
   box.ontoggle = refresh;
   return { box, refresh };
@@ -331,11 +330,12 @@ function loadWords(own, kind, r, c) {
   return [lines, { rows: [["assignments", `${count} of ${sum}`], ["share", percentText(share)], ["even share", percentText(even)], ["chance", `${low} to ${high}`]] }];
 }
 
-function loadTable(own, kind) {
+function loadTable(own, kind, file) {
   const { meta } = own.fixed;
-  const cells = (r) => Array.from({ length: meta.columns }, (_, c) => (c < meta.sizes[r] ? String(own.loads[kind].counts[r * meta.columns + c]) : ""));
-  const chance = (r) => band(own.loads[kind].rows, meta.choices[r] / meta.sizes[r]).join(" to ");
-  return { head: ["Layer", ...Array.from({ length: meta.columns }, (_, c) => String(c)), "Chance"], rows: meta.layers.map((name, r) => [name, ...cells(r), chance(r)]) };
+  const cells = (r) => Array.from({ length: meta.columns }, (_, c) => (c < meta.sizes[r] ? own.loads[kind].counts[r * meta.columns + c] : null));
+  const chance = (r) => band(own.loads[kind].rows, meta.choices[r] / meta.sizes[r]);
+  const head = ["Layer", ...Array.from({ length: meta.columns }, (_, c) => String(c)), ...(file ? ["Chance from", "Chance to"] : ["Chance"])];
+  return { head, rows: meta.layers.map((name, r) => [numeric(name), ...cells(r), ...(file ? chance(r) : [chance(r).join(" to ")])]) };
 }
 
 function nowCell(own, r, c) {
@@ -353,14 +353,15 @@ function nowWords(own, r, c) {
   return [[[`Layer ${own.fixed.meta.layers[r]}, expert ${c}`, "title"], mine ? [`choice ${mine.k + 1}, gate ${digits(mine.gate)}`, ""] : ["not chosen", "soft"]]];
 }
 
-function nowTable(own) {
+function nowTable(own, file) {
   const { meta } = own.fixed;
   const row = own.rows[stepOf(own)];
-  const rows = meta.layers.map((name, r) => [name, ...Array.from({ length: meta.chosen }, (_, k) => {
+  const rows = meta.layers.map((name, r) => [numeric(name), ...Array.from({ length: meta.chosen }, (_, k) => {
     const slot = row && slots(own, row, r).find((s) => s.k === k);
+    if (file) return [slot?.expert, slot?.gate];
     return slot ? `${slot.expert}: ${digits(slot.gate)}` : "none";
-  })]);
-  return { head: ["Layer", ...Array.from({ length: meta.chosen }, (_, k) => `Choice ${k + 1}: gate`)], rows };
+  }).flat()]);
+  return { head: ["Layer", ...choiceNames(meta.chosen, file)], rows };
 }
 
 // ---- grids of layers by experts

@@ -59,20 +59,26 @@ function say(own, y, value) {
   return y.unit ? `${value.toFixed(2)} ${y.unit}` : Math.round(value).toLocaleString("en");
 }
 
-function table(own, word = (x) => say(own, own.picture.meta.y, x)) {
+function table(own, file = false) {
   const { meta } = own.picture;
-  if (meta.kind === "lines") return curveTable(own, word);
-  const banded = own.picture.low ? [meta.band.name] : [];
-  const head = [meta.x.name, ...(meta.parts.length > 1 ? meta.parts.map((p) => p.name) : [meta.y.name]), ...banded, ...(meta.x.long ? [""] : [])];
-  const rows = meta.x.labels.map((label, i) => [label, ...meta.parts.map((p) => word(own.picture[p.name][i])), ...banded.map(() => bandWords(own, i, word)), ...(meta.x.long ? [meta.x.long[i]] : [])]);
-  return { head, rows, full: () => table(own, exact) };
+  if (meta.kind === "lines") return curveTable(own, file);
+  const word = (x) => (file ? x : say(own, meta.y, x));
+  const banded = own.picture.low ? bandNames(meta.band.name, file) : [];
+  const band = (i) => (!banded.length ? [] : file ? (bandAt(own, i) ?? [null, null]) : [bandWords(own, i)]);
+  const head = [meta.x.name, ...(meta.parts.length > 1 ? meta.parts.map((p) => p.name) : [meta.y.name]), ...banded, ...(meta.x.long ? [file ? "Words" : ""] : [])];
+  const rows = meta.x.labels.map((label, i) => [numeric(label), ...meta.parts.map((p) => word(own.picture[p.name][i])), ...band(i), ...(meta.x.long ? [meta.x.long[i]] : [])]);
+  return { head, rows, full: () => table(own, true) };
 }
 
-function curveTable(own, word) {
+const bandNames = (name, file) => (file ? [`${name} from`, `${name} to`] : [name]);
+
+function curveTable(own, file) {
   const { meta, xs, values, low, high } = own.picture;
   const L = meta.lines.length;
-  const rows = [...xs].map((_, i) => [placeOnX(own.picture, i), ...meta.lines.map((_, l) => word(values[i * L + l])), `${word(low[i])} to ${word(high[i])}`]);
-  return { head: [meta.x.name, ...meta.lines, "Chance"], rows, full: () => curveTable(own, exact) };
+  const word = (x) => (file ? x : say(own, meta.y, x));
+  const band = (i) => (file ? [low[i], high[i]] : [`${word(low[i])} to ${word(high[i])}`]);
+  const rows = [...xs].map((x, i) => [file && !meta.x.words ? x : placeOnX(own.picture, i), ...meta.lines.map((_, l) => word(values[i * L + l])), ...band(i)]);
+  return { head: [meta.x.name, ...meta.lines, ...bandNames("Chance", file)], rows, full: () => curveTable(own, true) };
 }
 
 // ---- drawing

@@ -6,7 +6,7 @@
 // What has the class `unsaved`, such as a button, is left out.
 // Words stay words: no text is ever read as markup.
 
-const { savable, saveCsv, onPaper, pageText, download, SAVED_FONT } = (() => {
+const { savable, waysToSave, onPaper, pageText, download, SAVED_FONT } = (() => {
 
 const SAVED_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', sans-serif";
 const SHARP = 2; // pixels of a PNG per pixel of the page ...
@@ -103,16 +103,26 @@ function pageText(title, ground, nodes) {
   return `<!doctype html>\n${page.documentElement.outerHTML}`;
 }
 
-// A table of the card around `node` for spreadsheets: commas, quotes where needed, and a mark that
-// it is UTF-8.
-function saveCsv(node, name, { head, rows }) {
+// Buttons that save the table in `box`, all of it: numbers as numbers.
+function waysToSave(box, name) {
+  const ways = el("div");
+  for (const [label, ending, blobOf] of [["CSV", ".csv", csvOf], ["Parquet", ".parquet", (table) => new Blob([parquetOf(table)])]]) {
+    const button = el("button", "link", `Save as ${label}`);
+    button.onclick = () => download(blobOf(box.full()), fileName(box, `${titleOf(box.closest(".card, .root"))} ${name}`, ending));
+    ways.append(button);
+  }
+  return ways;
+}
+
+// For spreadsheets: commas, quotes where needed, and a mark that it is UTF-8.
+function csvOf({ head, rows }) {
   const cell = (x) => {
-    const text = String(x);
+    const text = cellWord(x);
     const tame = /^[=+@\t\r]|^-(?![\d.])/.test(text) ? `'${text}` : text; // not a formula
     return /[",\r\n]/.test(tame) ? `"${tame.replaceAll('"', '""')}"` : tame;
   };
   const lines = [head, ...rows].map((cells) => cells.map(cell).join(","));
-  download(new Blob(["\ufeff", lines.join("\r\n"), "\r\n"], { type: "text/csv;charset=utf-8" }), fileName(node, `${titleOf(node.closest(".card, .root"))} ${name}`, ".csv"));
+  return new Blob(["\ufeff", lines.join("\r\n"), "\r\n"], { type: "text/csv;charset=utf-8" });
 }
 
 // ---- the card as SVG
@@ -385,5 +395,5 @@ function flat(colour) {
   return flats.get(colour);
 }
 
-return { savable, saveCsv, onPaper, pageText, download, SAVED_FONT };
+return { savable, waysToSave, onPaper, pageText, download, SAVED_FONT };
 })();

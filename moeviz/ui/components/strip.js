@@ -118,24 +118,25 @@ function paint(own) {
 }
 
 // One row a token: its text, id, what it is coloured by, and its experts with their gates.
-function tokenTable(own, most) {
-  const { meta, first, count, ids, value, experts, lost, twin, mate } = own.picture;
+function tokenTable(own, most, file = false) {
+  const { meta, first, count, ids, value, gates, lost, twin, mate } = own.picture;
   const K = meta.chosen, rows = [];
   meta.units.forEach((text, i) => {
     for (let p = 0; p < count[i] && rows.length < most; p++) {
       const t = first[i] + p;
-      const cells = [String(t + 1), spelt(text) + (count[i] > 1 ? ` ${p + 1}/${count[i]}` : ""), String(ids[t])];
-      if (meta.kind === "value") cells.push(exact(value[t]));
-      for (let s = t * K; s < (t + 1) * K; s++) cells.push(choiceText(own.picture, s));
+      const cells = [t + 1, spelt(text) + (count[i] > 1 ? ` ${p + 1}/${count[i]}` : ""), ids[t]];
+      if (meta.kind === "value") cells.push(value[t]);
+      for (let s = t * K; s < (t + 1) * K; s++) cells.push(...(file ? choiceCells(own.picture, s) : [choiceText(own.picture, s)]));
       if (mate) cells.push(twin[t] < 0 ? "" : [...mate.slice(t * K, (t + 1) * K)].filter((e) => e >= 0).join(", "));
       rows.push(cells);
     }
   });
-  const slots = Array.from({ length: K }, (_, k) => `Choice ${k + 1}`);
+  const known = lost ? "Fate" : gates ? "Gate" : "";
+  const slots = file && known ? choiceNames(K, file, known) : Array.from({ length: K }, (_, k) => `Choice ${k + 1}`);
   if (mate) slots.push(`Its experts in ${meta.side === "A" ? "B" : "A"}`);
   const head = ["#", "Token", "Id", ...(meta.kind === "value" ? [meta.legend] : []), ...slots];
   const left = ids.length - rows.length;
-  return { head, rows, note: left > 0 ? `The first ${most} of ${ids.length} tokens; the CSV has all.` : "", full: () => tokenTable(own, Infinity) };
+  return { head, rows, note: left > 0 ? `The first ${most} of ${ids.length} tokens; a saved file has all.` : "", full: () => tokenTable(own, Infinity, true) };
 }
 
 // An expert, and what is known of the choice: its gate, or whether it was lost.
@@ -143,6 +144,13 @@ function choiceText({ experts, gates, lost }, s) {
   if (experts[s] < 0) return "none";
   if (lost) return `${experts[s]}: ${lost[s] ? "lost" : "kept"}`;
   return gates ? `${experts[s]}: ${digits(gates[s])}` : String(experts[s]);
+}
+
+// The same as cells of a file.
+function choiceCells({ experts, gates, lost }, s) {
+  const known = lost ? (lost[s] ? "lost" : "kept") : gates?.[s];
+  const cells = experts[s] < 0 ? [null, null] : [experts[s], known];
+  return lost || gates ? cells : cells.slice(0, 1);
 }
 
 const spelt = (text) => text.replaceAll("\n", "↵").replaceAll("\t", "⇥").replaceAll(" ", "·");
