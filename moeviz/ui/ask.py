@@ -14,7 +14,7 @@ from moeviz.ui import links, session
 from moeviz.ui.card import model_card, trace_card
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
-from moeviz.ui.picker import forget_offer, models_here, terms
+from moeviz.ui.picker import asked_model, forget_offer, model_field, models_here, terms
 from moeviz.ui.shelf import Watch, shelf
 from moeviz.ui.terms import explained
 
@@ -45,12 +45,7 @@ def model_bar() -> DeltaGenerator:
         facts = st.empty()
         with st.popover("Change model"):
             models_here()
-            st.text_input(
-                "Hub id or local folder",
-                key="model_field",
-                placeholder="allenai/OLMoE-1B-7B-0924",
-                on_change=_ask_model,
-            )
+            model_field("model_field")
             st.caption("The page stays as it is until the model is ready.")
             with st.container(horizontal=True):
                 st.button("Load", type="primary", on_click=_ask_model)
@@ -125,10 +120,13 @@ def _part_choice(model: str, trace: RoutingTrace) -> None:
 
 
 def _ask_model() -> None:
-    name = st.session_state["model_field"].strip()
-    if name:
-        forget_offer()
-        session.ask(model=name)
+    name, seen = asked_model("model_field")
+    if not name:
+        return
+    forget_offer()
+    if seen:
+        st.session_state["agreed"] = name
+    session.ask(model=name)
 
 
 def asked_trace() -> RoutingTrace | None:

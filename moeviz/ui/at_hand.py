@@ -68,6 +68,18 @@ def download_size(name: str) -> int | None:
     return sum(size for size in sizes if size) or None
 
 
+def disk_size(name: str) -> int | None:
+    """Bytes of safetensors of a folder or a cached model; None where there are none."""
+    plain = how(name)["name"]
+    folder = Path(plain).expanduser()
+    if not (folder / "config.json").is_file():
+        found = cached_file(plain, "config.json") if plain != "demo" else None
+        if not isinstance(found, str):
+            return None
+        folder = Path(found).parent
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) or None
+
+
 def _is_routed(revision: CachedRevisionInfo) -> bool:
     files = {file.file_name: file.file_path for file in revision.files}
     if "config.json" not in files or not any(name.endswith(".safetensors") for name in files):

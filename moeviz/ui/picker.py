@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from moeviz.charts.capacity_words import byte_count
 from moeviz.charts.words import model_name
 from moeviz.trace import MoevizError
 from moeviz.ui import session
-from moeviz.ui.at_hand import at_hand, cached_models, download_size
+from moeviz.ui.at_hand import at_hand, cached_models, disk_size, download_size
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import DTYPES, how, named, shelf
 
@@ -42,36 +44,96 @@ def terms(name: str) -> str:
     """What loading `name` takes, in sentences; raises MoevizError when it leads nowhere."""
     sentence = str(session.planned(name))
     if at_hand(name):
-        return sentence
+        size = disk_size(name)
+        return sentence + (f" On disk they take {byte_count(size)}." if size else "")
     size = download_size(name)
     return f"{sentence} First they are downloaded" + (f": {byte_count(size)}." if size else ".")
 
 
-def ways_to_load(name: str) -> None:
-    """Number format and device for the model that is offered, where there is a choice."""
+def model_field(key: str) -> None:
+    """A field for a model's name and, once there is one, what its load takes and how to load it.
+
+    Nothing is loaded: `wanted_model` says what to load, when the visitor asks for it.
+    """
+    state = st.session_state
+    st.text_input(
+        "Hub id or local folder", key=key, placeholder="allenai/OLMoE-1B-7B-0924",
+        on_change=_new_name, args=(key,),
+    )  # fmt: skip
+    if not state[key].strip():
+        return
+    with st.spinner("Reading its configuration"):
+        sentence, good = _read(key)
+    if good:
+        _ways(key)
+        st.caption(plain(sentence))
+    else:
+        st.error(plain(sentence))
+
+
+def wanted_model(key: str) -> str:
+    """The model that the field `key` names, to be loaded as the visitor chose; "" for none."""
+    state, found = st.session_state, how(st.session_state[key].strip())
+    dtype, device = (state.get(f"{key}_{way}") or found[way] for way in ("dtype", "device"))
+    return named(found["name"], dtype, device)
+
+
+def asked_model(key: str) -> tuple[str, bool]:
+    """(`wanted_model` or "" where it leads nowhere, whether the visitor has read what it takes)."""
+    name = wanted_model(key)
+    seen = st.session_state.get(f"{key}_read", ("",))[0] == name
+    return (name, seen) if name and _read(key)[1] else ("", seen)
+
+
+def _read(key: str) -> tuple[str, bool]:
+    """What the wanted model takes, or why it cannot be had, and which; looked up once a name."""
+    state, name = st.session_state, wanted_model(key)
+    if state.get(f"{key}_read", ("",))[0] != name:
+        state[f"{key}_read"] = (name, *_terms_or_trouble(name))
+    return state[f"{key}_read"][1:]
+
+
+def _new_name(key: str) -> None:
+    """Another model begins with what its name says of the ways to load it."""
+    wish = how(st.session_state[key].strip())
+    for way in ("dtype", "device"):
+        st.session_state[f"{key}_{way}"] = wish[way]
+
+
+def _terms_or_trouble(name: str) -> tuple[str, bool]:
+    try:
+        return terms(name), True
+    except MoevizError as error:
+        return str(error), False
+
+
+def _ways(key: str, on_change: Callable[[], None] | None = None) -> None:
+    """Number format and device, where there is a choice."""
     from moeviz.models.plan import devices  # late: torch takes seconds
 
-    state, wish = st.session_state, how(name)
     places = ("auto", *devices())
+    for label, way, choices in (
+        ("Number format", "dtype", ("auto", *DTYPES)),
+        ("Device", "device", places),
+    ):
+        if len(choices) > 2:
+            st.segmented_control(
+                label, choices, key=f"{key}_{way}", required=True, wrap=True, on_change=on_change
+            )
+
+
+def ways_to_load(name: str) -> None:
+    """Number format and device for the model that is offered, where there is a choice."""
+    state, wish = st.session_state, how(name)
     state["offer_dtype"], state["offer_device"] = wish["dtype"], wish["device"]
-    st.segmented_control(
-        "Number format", ("auto", *DTYPES), key="offer_dtype", required=True, wrap=True,
-        on_change=_change_way,
-    )  # fmt: skip
-    if len(places) > 2:
-        st.segmented_control(
-            "Device", places, key="offer_device", required=True, wrap=True, on_change=_change_way
-        )
+    _ways("offer", _change_way)
 
 
 def _change_way() -> None:
     state = st.session_state
     base = how(state["offered_model"])["name"]
     state["offered_model"] = named(base, state["offer_dtype"], state.get("offer_device", "auto"))
-    try:
-        state["offer"] = terms(state["offered_model"])
-    except MoevizError as error:
-        state["offer"] = str(error)
+    state["offer"] = _terms_or_trouble(state["offered_model"])[0]
 
 
 def forget_offer() -> None:

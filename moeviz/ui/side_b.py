@@ -15,6 +15,7 @@ from moeviz.ui import ask, session
 from moeviz.ui.against import PAIRS, WAYS, Against, set_against
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
+from moeviz.ui.picker import asked_model, model_field
 from moeviz.ui.shelf import shelf
 from moeviz.ui.sides import other_text
 
@@ -107,11 +108,8 @@ def _length(against: Against) -> None:
 
 def _model_box(against: Against) -> None:
     """The model of side B, and what it takes to load it."""
-    with st.form("b_model_form", border=False):
-        st.text_input(
-            "Hub id or local folder", key="b_model", placeholder="allenai/OLMoE-1B-7B-0924"
-        )
-        st.form_submit_button("Load B", type="primary", on_click=_take_model)
+    model_field("b_model")
+    st.button("Load B", type="primary", on_click=_take_model)
     if against.model:
         try:
             _get_model(against.model)
@@ -127,8 +125,10 @@ def _model_box(against: Against) -> None:
 
 
 def _take_model() -> None:
-    name = st.session_state["b_model"].strip()
-    st.session_state["b_typed"] = name
+    state, (name, seen) = st.session_state, asked_model("b_model")
+    state["b_typed"] = name
+    if seen:
+        state["b_agreed"] = name
     set_against(model=name)
 
 

@@ -43,6 +43,11 @@ def wire(page) -> dict:
     return json.loads(found[0].proto.json)
 
 
+def load_model(page, name):
+    page.text_input(key="model_field").set_value(name)
+    return next(b for b in page.button if b.label == "Load").click().run()
+
+
 def run_text(page, text):
     page.text_area(key="text").set_value(text)
     return next(b for b in page.button if b.label == "Run").click().run()
@@ -80,6 +85,7 @@ def test_trouble_is_one_sentence_and_the_former_view_stays(page):
 def test_an_unknown_model_changes_nothing(page, other):
     page.run()
     page.text_input(key="model_field").set_value("no/such").run()
+    load_model(page, "no/such")
     assert [e.value for e in page.error] == [
         plain(
             "no/such is not on this machine and the hub cannot be reached. Check the network, or "
@@ -88,7 +94,7 @@ def test_an_unknown_model_changes_nothing(page, other):
     ]
     assert page.session_state["shown"][0] == session.default_model()
     assert session.default_model() == page.session_state["asked_model"]  # not tried again and again
-    page.text_input(key="model_field").set_value(other).run()
+    load_model(page, other)
     assert not page.error
     assert page.session_state["shown"][0] == other
     assert "3 routed layers · top-2 of 8 experts" in page.session_state["facts"]
@@ -98,7 +104,7 @@ def test_a_large_model_is_put_to_the_visitor_first(page, other, monkeypatch, tmp
     large = str(Path(shutil.copytree(other, tmp_path / "large")))
     monkeypatch.setattr(ask, "ASK_FIRST", 1000)
     page.run()
-    page.text_input(key="model_field").set_value(large).run()
+    load_model(page, large)
     assert page.session_state["shown"][0] == session.default_model()
     assert large not in shelf()
     assert len(page.info) == 1
@@ -125,7 +131,7 @@ def test_encoder_and_decoder_are_shown_apart(page, tmp_path):
     tiny.tokenizer().save_pretrained(tmp_path)
     page.run()
     assert not [c for c in page.button_group if c.key == "stack"]
-    page.text_input(key="model_field").set_value(str(tmp_path)).run()
+    load_model(page, str(tmp_path))
     text = "le routeur choisit " * 8
     run_text(page, text)
     assert page.button_group(key="stack").value == "encoder"
@@ -292,7 +298,7 @@ def test_what_one_layer_and_one_choice_cannot_show_is_said(page, monkeypatch):
 
 def test_a_text_that_is_too_long_is_cut_and_says_so(page, other):
     page.run()
-    page.text_input(key="model_field").set_value(other).run()
+    load_model(page, other)
     run_text(page, "x " * 400)
     assert [w.value for w in page.warning] == [
         plain(

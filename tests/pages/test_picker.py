@@ -65,7 +65,8 @@ def test_models_of_the_cache_are_listed_and_one_click_away(page, cached):
 def test_a_load_is_put_with_size_format_and_device_before_it_begins(page, cached, monkeypatch):
     monkeypatch.setattr(ask, "ASK_FIRST", 1000)
     page.run()
-    page.text_input(key="model_field").set_value(cached).run()
+    page.text_input(key="model_field").set_value(cached)
+    press(page, "Load")
     assert cached not in shelf()
     assert "Its weights need 0.3 MB in float32 on cpu" in infos(page)[0]
     assert "downloaded" not in infos(page)[0]
@@ -86,10 +87,31 @@ def test_a_load_is_put_with_size_format_and_device_before_it_begins(page, cached
     shelf().drop(wanted)
 
 
+def test_a_named_model_says_what_it_takes_and_how_before_it_is_loaded(page, cached, folder):
+    page.run()
+    page.text_input(key="model_field").set_value(cached).run()
+    size = round(Path(folder, "model.safetensors").stat().st_size / 1000)
+    takes = [c.value.replace("\\", "") for c in page.caption if "Its weights need" in c.value]
+    assert "Its weights need 0.3 MB in float32 on cpu" in takes[0]
+    assert takes[0].endswith(f"On disk they take {size} KB.")
+    assert cached not in shelf()
+    page.button_group(key="model_field_dtype").set_value("bfloat16").run()
+    takes = [c.value for c in page.caption if "Its weights need" in c.value]
+    assert "0.1 MB in bfloat16 on cpu" in takes[0].replace("\\", "")
+    assert page.session_state["shown"][0] == session.default_model()
+    press(page, "Load")
+    wanted = f"{cached}@bfloat16"
+    assert page.session_state["shown"][0] == wanted
+    assert not page.error
+    assert not page.info
+    shelf().drop(wanted)
+
+
 def test_an_offer_can_be_refused(page, cached, monkeypatch):
     monkeypatch.setattr(ask, "ASK_FIRST", 1000)
     page.run()
-    page.text_input(key="model_field").set_value(cached).run()
+    page.text_input(key="model_field").set_value(cached)
+    press(page, "Load")
     press(page, "Not now")
     assert not page.info
     assert cached not in shelf()
