@@ -147,7 +147,9 @@ def bits_bars(a: Run, b: Run, found: Difference, labels: list[str]) -> Picture:
         "read": (
             "Jensen–Shannon divergence between the experts' shares: 0 bits, both sides use a "
             "layer's experts alike; 1 bit, they share none. Grey: 95 % of what comes out when "
-            f"tokens change sides at random ({found.shuffles} shuffles). Click a bar to open it."
+            f"tokens change sides at random ({found.shuffles} shuffles), each for itself. "
+            "Neighbours in a text are not that independent, so a bar just above the grey says "
+            "little. Click a bar to open it."
         ),
         **_common(a, b),
     }

@@ -119,6 +119,14 @@ def test_a_click_opens_a_layer_and_selects_a_twin_on_both_sides(page, app_url, t
     tip = page.locator(".root[data-side=A] .tip").inner_text()
     for run, place in ((a, first), (b, second)):
         assert f"experts {', '.join(map(str, run.experts[1, place]))}" in tip
+    lit = page.locator(".t.twin")
+    expect(lit).to_have_count(1)
+    expect(strip(page, "B").locator(".t.twin")).to_have_attribute("data-token", str(second))
+    changed = next(t for t in range(len(a.tokens)) if t not in found.twins.pairs[:, 0])
+    strip(page, "A").locator(f".t[data-token='{changed}']").first.hover()
+    expect(lit).to_have_count(0)
+    strip(page, "B").locator(f".t[data-token='{second}']").first.focus()
+    expect(strip(page, "A").locator(".t.twin")).to_have_attribute("data-token", str(first))
 
 
 def test_moments_of_training_are_the_recorded_ones(page, app_url):

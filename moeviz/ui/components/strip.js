@@ -19,6 +19,7 @@ function newStrip(root) {
   root.replaceChildren(card);
   own.tip = tipFor(root);
   own.listen = (pick) => mark(own, pick);
+  own.see = (side, token) => twinOf(own, side, token);
   listenToPointer(own);
   own.strip.onkeydown = (event) => onKey(own, event);
   own.strip.onscroll = () => own.tip.hide();
@@ -37,7 +38,11 @@ export default function (component) {
   own.key = meta.key;
   Object.assign(own.root.dataset, { key: meta.key, layer: meta.layer, colour: meta.colour, mark: meta.mark ?? "" });
   mark(own, bus.pick);
-  return () => forget(own);
+  eyes.add(own.see);
+  return () => {
+    eyes.delete(own.see);
+    forget(own);
+  };
 }
 
 // One <div dir="auto"> per line of text, so that each line finds its own direction.
@@ -46,6 +51,7 @@ function build(own) {
   const special = new Set(meta.special);
   const lines = [el("div")];
   own.spans = meta.units.map(() => []);
+  own.twin = -1;
   [own.looks, own.fates, own.marks] = [[], [], []];
   meta.units.forEach((text, i) => {
     const pieces = special.has(i) ? [text] : text.split("\n");
@@ -258,6 +264,26 @@ function mark(own, pick) {
 const thereOf = ({ picture }, token) => (picture.meta.side === "B" ? picture.twin[token] : token);
 const hereOf = ({ picture }, token) => (picture.meta.side === "B" ? (token == null ? null : picture.twin.indexOf(token)) : token);
 
+// ---- of two texts side by side: the token under the pointer shows on the other side too
+
+const eyes = (bus.eyes ??= new Set());
+
+function pointTo(own, unit) {
+  const { twin, meta, first } = own.picture;
+  const token = twin && unit !== undefined && twin[first[unit]] >= 0 ? thereOf(own, first[unit]) : null;
+  for (const see of eyes) see(meta.side, token);
+}
+
+function twinOf(own, side, token) {
+  const { first, count, meta, twin } = own.picture ?? {};
+  const here = token === null || !twin || meta.side === side ? null : hereOf(own, token);
+  const unit = here === null ? -1 : own.spans.findIndex((_, i) => here >= first[i] && here < first[i] + count[i]);
+  if (unit === own.twin) return;
+  for (const span of own.spans[own.twin] ?? []) span.classList.remove("twin");
+  for (const span of own.spans[unit] ?? []) span.classList.add("twin");
+  own.twin = unit;
+}
+
 // The way to a range without a Shift key, and what is selected.
 function writeRange(own, pick) {
   const range = rangeOf(pick);
@@ -287,8 +313,12 @@ function listenToPointer(own) {
     const unit = unitOf(event);
     if (unit === undefined) own.tip.hide();
     else hover(own, Number(unit), event.target.closest(".t"));
+    pointTo(own, unit);
   };
-  own.strip.onmouseleave = own.strip.onfocusout = () => own.tip.hide();
+  own.strip.onmouseleave = own.strip.onfocusout = () => {
+    own.tip.hide();
+    pointTo(own, undefined);
+  };
   own.strip.addEventListener("focusin", own.strip.onfocusin);
   own.strip.addEventListener("focusout", own.strip.onfocusout);
   own.strip.onmousedown = (event) => event.shiftKey && event.preventDefault(); // no blue text
