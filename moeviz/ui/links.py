@@ -90,14 +90,25 @@ def subject() -> dict[str, str]:
 def current_view(trace: RoutingTrace) -> View:
     """The visitor's view of this trace; a new text keeps the layer and the scales."""
     state = st.session_state
+    if "link_wish" not in state and state.get("view_of") == trace.key:
+        return state["view"]
+    first = first_view(trace)
     if "link_wish" in state:
-        state["view"], state["view_of"] = from_link(state.pop("link_wish"), trace), trace.key
-    elif state.get("view_of") != trace.key:
-        fresh, old = first_view(trace), state.get("view")
-        names = ("row", "colour", "cells", "columns", "look", "measure")
-        kept = {name: getattr(old, name) for name in names} if old else {}
-        state["view"], state["view_of"] = changed(fresh, trace, kept), trace.key
+        state["view"] = from_link(state.pop("link_wish"), trace)
+    else:
+        state["view"] = changed(first, trace, _kept_of(state.get("view"), trace))
+    state["view_of"], state["first_cells"] = trace.key, first.cells
     return state["view"]
+
+
+def _kept_of(old: View | None, trace: RoutingTrace) -> dict[str, object]:
+    """What the view of another trace leaves as it was."""
+    if old is None:
+        return {}
+    names = ["row", "colour", "columns", "look", "measure"]
+    if trace.logits is not None and old.cells != st.session_state["first_cells"]:
+        names.append("cells")  # chosen, not what the other trace happened to have
+    return {name: getattr(old, name) for name in names}
 
 
 def set_view(trace: RoutingTrace, wish: dict) -> None:

@@ -141,6 +141,12 @@ def test_moments_of_training_need_no_model(page):
     page.button_group(key="b_passages").set_value("code").run()
     assert headline not in said(page)
     assert page.query_params["passages"] == ["code"] or page.query_params["passages"] == "code"
+    page.switch_page("pages/explore.py").run()
+    assert page.button_group(key="cells").value == "probability"  # moments have gates only
+    page.button_group(key="cells").set_value("gate").run()
+    page.text_area(key="text").set_value("a new text")
+    press(page, "Run")
+    assert page.button_group(key="cells").value == "gate"  # chosen, so kept
 
 
 def test_what_the_model_writes_is_set_beside_its_prompt(page, model):
