@@ -18,6 +18,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from moeviz.corpora.corpus import Corpus
+from moeviz.corpora.packing import header, small
 from moeviz.corpora.routing import CorpusRouting, TokenCounts
 
 FILE = Path(__file__).parent / "atlas_demo.safetensors.xz"
@@ -83,14 +84,14 @@ def write_bundled(
     layouts: tuple[np.ndarray, np.ndarray], seed: int,
 ) -> Path:  # fmt: skip
     """Writes the file that `bundled` reads; written: after the passages `rows`."""
-    arrays = {name: _small(getattr(routing, name)) for name in _PLAIN}
+    arrays = {name: small(getattr(routing, name)) for name in _PLAIN}
     for kind, counted in routing.vocabulary.items():
         arrays[f"{kind}_steps"] = np.diff(counted.keys, prepend=0).astype(np.uint32)
-        arrays[f"{kind}_counts"] = _small(counted.counts)
-        arrays[f"{kind}_tokens"] = _small(counted.tokens)
+        arrays[f"{kind}_counts"] = small(counted.counts)
+        arrays[f"{kind}_tokens"] = small(counted.tokens)
     arrays |= {"map_passages": layouts[0], "map_experts": layouts[1]}
-    arrays |= {"written_rows": _small(rows), "written_tokens": _small(written.tokens)}
-    arrays["written_counts"] = _small(written.counts)
+    arrays |= {"written_rows": small(rows), "written_tokens": small(written.tokens)}
+    arrays["written_counts"] = small(written.counts)
     facts = {
         "layers": routing.layers,
         "experts": routing.experts.tolist(),
@@ -117,8 +118,7 @@ def _model_digest() -> str:
 def _read() -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(arrays, words of the header) of the shipped file."""
     data = lzma.decompress(FILE.read_bytes())
-    head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return load(data), head["__metadata__"]
+    return load(data), header(data)
 
 
 def _words(arrays: dict[str, np.ndarray], kind: str) -> TokenCounts:
@@ -129,8 +129,3 @@ def _words(arrays: dict[str, np.ndarray], kind: str) -> TokenCounts:
 
 def _kind(name: str) -> type:
     return np.int64 if name in ("together", "ranked", "positions") else np.int32
-
-
-def _small(counts: np.ndarray) -> np.ndarray:
-    """Counts in the fewest bytes that hold them."""
-    return counts.astype(np.min_scalar_type(int(counts.max())))
