@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from moeviz.bench.timing import Ratio, ratio, take_turns
@@ -36,9 +37,9 @@ def corpus_speed(passages: int = 60, rounds: int = 15, model: str = "demo") -> l
     ]
 
 
-def _ways(model: LoadedModel, corpus: Corpus) -> dict[str, Callable[[], object]]:
-    inputs = [batch_inputs(model.network, ids).inputs for ids in corpus_batches(model, corpus)]
-    tokens = sum(int(batch["attention_mask"].sum()) for batch in inputs)
+def plain_forwards(model: LoadedModel, batches: list[list[np.ndarray]]) -> Callable[..., None]:
+    """Runs the model over these token ids and keeps nothing; called with options of its forward."""
+    inputs = [batch_inputs(model.network, ids).inputs for ids in batches]
 
     @torch.inference_mode()
     def plain(**options: int) -> None:
@@ -48,6 +49,13 @@ def _ways(model: LoadedModel, corpus: Corpus) -> dict[str, Callable[[], object]]
             torch.cuda.synchronize()
         del output
 
+    return plain
+
+
+def _ways(model: LoadedModel, corpus: Corpus) -> dict[str, Callable[[], object]]:
+    batches = corpus_batches(model, corpus)
+    tokens = sum(len(ids) for batch in batches for ids in batch)
+    plain = plain_forwards(model, batches)
     return {
         PLAIN: plain,
         BARE: lambda: plain(logits_to_keep=1),
