@@ -274,6 +274,12 @@ class RoutingTrace:
             "source": dataclasses.asdict(self.source),
         }
 
+    @property
+    def ranked(self) -> bool:
+        """Whether slot 0 is known to be the first choice; without gates the order is the source's
+        own."""
+        return self.gates is not None or self.router.chosen == 1
+
     def layer_index(self, layer: int) -> int:
         """Row of the model's layer `layer` in this trace; raises TraceError if it is not routed."""
         if layer in self.layers:

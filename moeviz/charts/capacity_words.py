@@ -114,6 +114,8 @@ def simulation_note(trace: RoutingTrace) -> str:
             f"Simulated on top of the model's own limit of {plural(limit, 'token')} an expert, "
             "which is already in this trace."
         )
+    if not trace.router.scoring:
+        return "Simulated: the figures apply the rule to the recorded routing afterwards."
     return (
         "Simulated: this model has no capacity limit and dropped nothing. The figures apply the "
         "rule to its routing afterwards."

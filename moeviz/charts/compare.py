@@ -12,7 +12,7 @@ from moeviz.charts.heat import load_grid
 from moeviz.charts.picture import Picture, quantised
 from moeviz.charts.strip import PLAIN
 from moeviz.charts.units import text_units
-from moeviz.charts.words import model_name, percent, plural
+from moeviz.charts.words import first_for, model_name, percent, plural
 from moeviz.metrics.difference import Difference
 from moeviz.metrics.likeness import Likeness
 from moeviz.metrics.load import expert_load
@@ -116,12 +116,13 @@ def _by_expert(run: Run, other: Run, row: int, twins: int) -> tuple[dict, dict]:
         "kind": "expert",
         "light": scale.light,
         "dark": scale.dark,
-        "legend": "First choice of",
+        "legend": first_for(run.ranked).capitalize(),
+        "first": first_for(run.ranked),
         "chips": chips,
         "more": f"and {plural(left, 'more expert')}" if left > 0 else "",
         "read": (
-            "Coloured by the expert that each token chose first; equal colours on both sides are "
-            "the same expert."
+            f"Coloured by the expert that {'each token chose' if run.ranked else 'is named'} "
+            "first; equal colours on both sides are the same expert."
             + ("" if twins else " No token of one side is linked to one of the other.")
         ),
     }
@@ -249,8 +250,8 @@ def plain_strip(
     twin = np.full(len(trace.tokens), -1, np.int32)
     twin[found.twins.pairs[:, "AB".index(side)]] = found.twins.pairs[:, 0]
     read = (
-        "Coloured by the expert with the largest gate in this layer. Equal colours on the two "
-        "sides mean nothing: look at which tokens share one."
+        f"Coloured by the expert {'with the largest gate' if trace.ranked else 'named first'} in "
+        "this layer. Equal colours on the two sides mean nothing: look at which tokens share one."
     )
     title = f"{side}: {model_name(trace.source.model)}"
     title += "" if side == "A" else ", in its layer that agrees most"

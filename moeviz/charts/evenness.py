@@ -95,11 +95,11 @@ def band_of(facts: Evenness, measure: str) -> tuple[np.ndarray, np.ndarray] | No
 
 
 def evenness_bars(trace: RoutingTrace, facts: Evenness, measure: str) -> Picture:
-    """One bar a layer beside its chance; raises TraceError where logits are needed and missing."""
+    """One bar a layer beside its chance; raises TraceError where what it needs is missing."""
     values = np.asarray(getattr(facts.balance, measure), float)
     if not np.isfinite(values).any():
         raise TraceError(
-            f"{MEASURES[measure].name} is made of the router's logits, which this trace lacks."
+            f"{MEASURES[measure].name} is made of {_MADE_OF[measure]}, which this trace lacks."
         )
     band = band_of(facts, measure)
     digits = 0 if measure == "dead" else 2 if np.nanmax(values) < 100 else 1
@@ -145,6 +145,11 @@ def pooled_sentence(trace: RoutingTrace, facts: Evenness) -> str:
         f"{even} is even. Layers that each collapsed onto another expert look even in that pool, "
         "so read the bars."
     )
+
+
+_MADE_OF = {"importance": "the gates", "aux_loss": "the router's logits",
+            "z_loss": "the router's logits"}  # fmt: skip
+"""What a measure needs to know besides the choices."""
 
 
 def _ends(trace: RoutingTrace, measure: str) -> str:

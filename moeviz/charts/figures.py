@@ -33,7 +33,8 @@ def plot(
     kind: "load" is layers x experts, each expert's share of its layer's assignments against the
     even share; "tokens" is tokens x experts of one `layer` (the model's own number; the middle one
     if None); "journey" is layers x experts for one `token`. Colours are probabilities where the
-    trace has logits, else gates. Raises MoevizError for another kind, layer or token.
+    trace has logits, else gates, else the choices themselves. Raises MoevizError for another kind,
+    layer or token.
     """
     if kind == "load":
         return _load(trace)
@@ -76,7 +77,7 @@ def _tokens(trace: RoutingTrace, row: int) -> go.Figure:
         values[:, :experts], token_labels(trace), "Token", palette.sequential().light,
         (0, float(values.max()) or 1.0), name,
     )  # fmt: skip
-    _mark(figure, trace.experts[row], trace.gates[row])
+    _mark(figure, trace.experts[row], None if trace.gates is None else trace.gates[row])
     title = f"Layer {trace.layers[row]}, token by token"
     return _titled(figure, trace, title, f"{read} Dots: the chosen experts.")
 
@@ -86,7 +87,7 @@ def _journey(trace: RoutingTrace, token: int) -> go.Figure:
     values, name = path.probability, "probability"
     read = f"Stronger colour: more probability ({probability_recipe(trace)})."
     if values is None or np.isnan(values).any():
-        values, name, read = _placed(path.experts, path.gates, trace.shape[2]), "gate", _GATES
+        values, name, read = _placed(path.experts, path.gates, trace.shape[2])
     absent = np.arange(trace.shape[2]) >= layer_sizes(trace)[0][:, None]
     values = np.where(absent, np.nan, values)
     figure = _heat(
@@ -107,15 +108,22 @@ def _values(trace: RoutingTrace, row: int) -> tuple[np.ndarray, str, str]:
         recipe = probability_recipe(trace)
         read = f"Stronger colour: more probability ({recipe})."
         return router_probabilities(trace, row), "probability", read
-    return _placed(trace.experts[row], trace.gates[row], trace.shape[2]), "gate", _GATES
+    gates = None if trace.gates is None else trace.gates[row]
+    return _placed(trace.experts[row], gates, trace.shape[2])
 
 
-def _placed(experts: np.ndarray, gates: np.ndarray, size: int) -> np.ndarray:
-    """[N, E] the gates [N, K] at their experts, 0 elsewhere."""
+_CHOICES = "Coloured: what was chosen; the trace holds no logits and no gates."
+
+
+def _placed(
+    experts: np.ndarray, gates: np.ndarray | None, size: int
+) -> tuple[np.ndarray, str, str]:
+    """([N, E] the gates [N, K] at their experts, or 1 where they are not known; 0 elsewhere),
+    what they are and how to read them."""
     grid = np.zeros((len(experts), size), np.float32)
     rows, slots = np.nonzero(experts != EMPTY)
-    grid[rows, experts[rows, slots]] = gates[rows, slots]
-    return grid
+    grid[rows, experts[rows, slots]] = 1 if gates is None else gates[rows, slots]
+    return (grid, "chosen", _CHOICES) if gates is None else (grid, "gate", _GATES)
 
 
 def _heat(
@@ -143,17 +151,20 @@ def _heat(
     return go.Figure(heat, layout)
 
 
-def _mark(figure: go.Figure, experts: np.ndarray, gates: np.ndarray) -> None:
-    """A dot on every chosen cell; hovering tells the gate."""
+def _mark(figure: go.Figure, experts: np.ndarray, gates: np.ndarray | None) -> None:
+    """A dot on every chosen cell; hovering tells the gate where it is known."""
     rows, slots = np.nonzero(experts != EMPTY)
     size = 6 if len(experts) <= MOST_LABELS else 4
     draw = figure.add_scatter if len(rows) <= MOST_DOTS else figure.add_scattergl
     draw(
         x=experts[rows, slots], y=rows, mode="markers", showlegend=False,
         marker={"size": size, "color": "#14171a", "line": {"width": 1, "color": "#ffffff"}},
-        customdata=gates[rows, slots],
-        hovertemplate="expert %{x}<br>gate %{customdata:.4f}<extra></extra>",
+        customdata=None if gates is None else gates[rows, slots],
+        hovertemplate=f"expert %{{x}}{'' if gates is None else _GATE}<extra></extra>",
     )  # fmt: skip
+
+
+_GATE = "<br>gate %{customdata:.4f}"
 
 
 def _titled(figure: go.Figure, trace: RoutingTrace, title: str, read: str) -> go.Figure:

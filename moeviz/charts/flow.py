@@ -7,7 +7,7 @@ import numpy as np
 from moeviz.charts import palette
 from moeviz.charts.picture import Picture
 from moeviz.charts.strip import expert_colours
-from moeviz.charts.words import model_name, percent, range_words
+from moeviz.charts.words import first_for, model_name, percent, range_words
 from moeviz.metrics.routes import OTHER, routes
 from moeviz.trace import EMPTY, RoutingTrace, TraceError
 
@@ -50,12 +50,14 @@ def flow_picture(trace: RoutingTrace, scope: tuple[int, int] | None = None) -> P
         "layers": [str(x) for x in trace.layers],
         "experts": experts,
         "from": first,
+        "first": first_for(trace.ranked),
         "light": scale.light,
         "dark": scale.dark,
         "read": (
-            "Each row is a layer, each block an expert as wide as the tokens it was first choice "
-            "of; ribbons lead them to the next layer, the strongest of each layer only. Black "
-            "line: the picked token. Click a block or ribbon to open that expert."
+            "Each row is a layer, each block an expert as wide as the tokens it was "
+            f"{first_for(trace.ranked)}; ribbons lead them to the next layer, the strongest of "
+            "each layer only. Black line: the picked token. Click a block or ribbon to open that "
+            "expert."
         ),
     }
     return Picture(

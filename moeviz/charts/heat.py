@@ -10,20 +10,20 @@ from moeviz.charts.picture import Picture, quantised
 from moeviz.charts.units import Unit, text_units, unit_of_token
 from moeviz.charts.words import loss_words, model_name, percent, visible
 from moeviz.metrics.load import Load, LoadChance, layer_sizes
-from moeviz.metrics.router import has_logits, probability_recipe, router_probabilities
+from moeviz.metrics.router import (
+    has_logits,
+    probability_recipe,
+    router_gates,
+    router_probabilities,
+)
 from moeviz.metrics.tokens import token_path
 from moeviz.trace import EMPTY, RoutingTrace, TraceError
 
-CELLS = {"probability": "Probability", "logit": "Logit", "gate": "Gate"}
+CELLS = {"probability": "Probability", "logit": "Logit", "gate": "Gate", "choice": "Choice"}
 """What the cells of the token grid can show: the name in links, and the word on screen."""
 
 COLUMNS = {"experts": "All experts, this layer", "layers": "One expert, all layers"}
 """What the columns of the token grid can be: the name in links, and the words on screen."""
-
-NO_LOGITS = (
-    "This trace holds the chosen experts but not the router's logits. Choose Gate above to see "
-    "the choices, or trace the text again with logits."
-)
 
 LABEL, NAME = 16, 48
 """Most characters of a token in a row's label, and in a heading."""
@@ -35,21 +35,21 @@ def token_grid(
     """Tokens x experts of routed layer `row`, with the layer's load above the columns.
 
     top: where the scale of probabilities ends, the same for every layer of the trace.
-    Raises TraceError when the trace has no logits and `cells` needs them.
+    Raises TraceError when `cells` needs logits or gates that the trace does not hold.
     """
     values, low, high, name, read = _cells(trace, row, cells, top)
-    layer, unit = trace.layers[row], "%" if cells == "probability" else ""
+    layer = trace.layers[row]
+    read = f"{read} {_marks(trace)}".strip()
     meta = {
         "title": f"Layer {layer}, token by token",
         "rows": {"kind": "token", "name": "Token", "labels": token_labels(trace)},
         "fixed": {"layer": layer},
-        "cell": {"name": name, "low": low, "high": high, "unit": unit, "root": cells != "logit"},
+        "cell": _cell(cells, name, low, high),
         "ends": _ends(cells, low, high),
         "bars": {"low": chance.low, "high": chance.high, "even": chance.even},
         "read": (
-            f"{read} Dots and numbers: the chosen experts and their gates. Bars: each expert's "
-            f"share of the layer's assignments; grey band: chance, where 95 % of experts fall "
-            f"when routers choose at random ({chance.draws} draws)."
+            f"{read} Bars: each expert's share of the layer's assignments; grey band: chance, "
+            f"where 95 % of experts fall when routers choose at random ({chance.draws} draws)."
         ),
         **_common(trace, palette.sequential()),
     }
@@ -58,7 +58,7 @@ def token_grid(
         {
             "values": quantised(values, low, high),
             "experts": trace.experts[row],
-            "gates": trace.gates[row],
+            **_where_known(gates=None if trace.gates is None else trace.gates[row]),
             "bars": load.share[row].astype(np.float32),
         },
     )
@@ -75,22 +75,22 @@ def expert_grid(
     """Tokens x layers of the experts numbered `expert`, one of each routed layer.
 
     chance: of the load in any layer; None where layers differ, and then their load is not drawn.
-    Raises TraceError when the trace has no logits and `cells` needs them.
+    Raises TraceError when `cells` needs logits or gates that the trace does not hold.
     """
     values, low, high, name, read = _expert_cells(trace, expert, cells, top)
     took = trace.experts == expert  # [L, T, K]
-    layers, unit = np.arange(len(trace.layers))[:, None], "%" if cells == "probability" else ""
+    layers = np.arange(len(trace.layers))[:, None]
     absent = layer_sizes(trace)[0] <= expert
     meta = {
         "title": f"Expert {expert} of every layer, token by token",
         "rows": {"kind": "token", "name": "Token", "labels": token_labels(trace)},
         "across": {"kind": "layer", "name": "Layer", "labels": [str(x) for x in trace.layers]},
         "fixed": {"expert": expert},
-        "cell": {"name": name, "low": low, "high": high, "unit": unit, "root": cells != "logit"},
+        "cell": _cell(cells, name, low, high),
         "ends": _ends(cells, low, high),
         "read": (
             f"{read} Each column is another expert: those of different layers share only their "
-            f"number. Dots and numbers: where it was chosen, and its gate."
+            f"number. {_marks(trace, 'where it was chosen', ', and its gate')}"
         ),
         **_common(trace, palette.sequential()),
         "columns": len(trace.layers),
@@ -99,7 +99,7 @@ def expert_grid(
     arrays = {
         "values": quantised(np.where(absent, np.nan, values), low, high),
         "experts": np.where(took.any(axis=-1), layers, EMPTY).T.astype(np.int16),
-        "gates": np.where(took, trace.gates, 0).sum(axis=-1).T.astype(np.float32),
+        **_where_known(gates=None if trace.gates is None else _summed(trace, took)),
     }
     if chance is not None:
         meta["bars"] = {"low": chance.low, "high": chance.high, "even": chance.even}
@@ -138,31 +138,34 @@ def load_grid(trace: RoutingTrace, load: Load) -> Picture:
 def token_journey(trace: RoutingTrace, token: int, top: float) -> Picture:
     """Layers x experts for one token: its router's whole distribution and what was chosen."""
     path = token_path(trace, token)
-    values, name, known = path.probability, "Probability", (path.runner_up != EMPTY).any()
+    values, name, cells = path.probability, "Probability", "probability"
+    known = (path.runner_up != EMPTY).any()
     absent = np.arange(trace.shape[2]) >= layer_sizes(trace)[0][:, None]
     unit = "logits" if trace.scores is None else "in what the router ranks by"
     if values is None:
         top = 1.0
-        values, name = _spread(path.experts, path.share, trace.shape[2]), "Share of the gates"
+        weights = (path.experts != EMPTY).astype(np.float32) if path.share is None else path.share
+        values = _spread(path.experts, weights, trace.shape[2])
+        name = "Chosen" if path.share is None else "Share of the gates"
+        cells = "choice" if path.share is None else cells
     meta = {
         "title": "One token, all layers",
         "token": token_name(trace, token),
         "facts": _token_facts(trace, token, path.loss),
         "rows": {"kind": "layer", "name": "Layer", "labels": [str(x) for x in trace.layers]},
         "fixed": {"token": token},
-        "cell": {"name": name, "low": 0.0, "high": top, "unit": "%", "root": True},
-        "ends": _ends("probability", 0.0, top),
+        "cell": _cell(cells, name, 0.0, top),
+        "ends": _ends(cells, 0.0, top),
         "choices": True,
         "read": (
             "Each row is one layer's router deciding about this token; dots mark the experts it "
-            "chose. Gates are the weights their outputs were multiplied by, and in brackets "
-            "their share of the token's gates."
+            f"chose. {_about_gates(path.gates is not None)}"
             + (f" Rings: the runner-up, and how far behind it was ({unit})." if known else "")
         ),
         "units": unit,
         **_common(trace, palette.sequential()),
     }
-    arrays = {"experts": path.experts, "gates": path.gates, "share": path.share}
+    arrays = {"experts": path.experts, **_where_known(gates=path.gates, share=path.share)}
     if known:
         arrays["left_out"] = path.runner_up.astype(np.int16)
         arrays["behind"] = path.behind.astype(np.float32)
@@ -198,12 +201,16 @@ def _cells(
     trace: RoutingTrace, row: int, cells: str, top: float
 ) -> tuple[np.ndarray, float, float, str, str]:
     """(values [T, E], low, high, name, how to read them)."""
+    if cells == "choice":
+        chosen = (trace.experts[row] != EMPTY).astype(np.float32)
+        return _spread(trace.experts[row], chosen, trace.shape[2]), 0.0, 1.0, "Chosen", ""
     if cells == "gate":
-        values = _spread(trace.experts[row], trace.gates[row], trace.shape[2])
-        high = float(max(trace.gates.max(), 1e-6))
+        gates = router_gates(trace)
+        values = _spread(trace.experts[row], gates[row], trace.shape[2])
+        high = float(max(gates.max(), 1e-6))
         return values, 0.0, high, "Gate", "Stronger colour: a larger gate."
     if trace.logits is None:
-        raise TraceError(NO_LOGITS)
+        raise TraceError(_no_logits(trace))
     values = router_probabilities(trace, row)
     if cells == "logit":
         values = np.where(np.isfinite(trace.logits[row]), trace.logits[row], np.nan)
@@ -218,13 +225,16 @@ def _expert_cells(
     trace: RoutingTrace, expert: int, cells: str, top: float
 ) -> tuple[np.ndarray, float, float, str, str]:
     """(values [T, L], low, high, name, how to read them) of one expert of every layer."""
+    if cells == "choice":
+        values = (trace.experts == expert).any(axis=-1).astype(np.float32)
+        return values.T, 0.0, 1.0, "Chosen", ""
     if cells == "gate":
-        values = np.where(trace.experts == expert, trace.gates, 0).sum(axis=-1)
+        values = _summed(trace, trace.experts == expert)
         high = float(max(trace.gates.max(), 1e-6))
-        return values.T, 0.0, high, "Gate", "Stronger colour: a larger gate."
+        return values, 0.0, high, "Gate", "Stronger colour: a larger gate."
     known = [row for row in range(trace.shape[0]) if has_logits(trace, row)]
     if not known:
-        raise TraceError(NO_LOGITS)
+        raise TraceError(_no_logits(trace))
     values = np.full(trace.experts.shape[:2], np.nan, np.float32)
     if cells == "logit":
         values[known] = trace.logits[known, :, expert]
@@ -237,12 +247,54 @@ def _expert_cells(
     return values.T, 0.0, top, "Probability", recipe
 
 
+def _cell(cells: str, name: str, low: float, high: float) -> dict:
+    """What a cell's number is; on a root scale small values are spread."""
+    unit = {"probability": "%", "choice": "yes"}.get(cells, "")
+    root = cells in ("probability", "gate")
+    return {"name": name, "low": low, "high": high, "unit": unit, "root": root}
+
+
 def _ends(cells: str, low: float, high: float) -> list[str]:
     """Words for the ends of the scale; a root scale has a quarter of its top in the middle."""
+    if cells == "choice":
+        return ["not chosen", "chosen"]
     if cells == "logit":
         return [f"{low:.1f}", f"{high:.1f}"]
     word = percent if cells == "probability" else "{:.2f}".format
     return ["0 %" if cells == "probability" else "0", word(high / 4), word(high)]
+
+
+def _no_logits(trace: RoutingTrace) -> str:
+    cells = CELLS["choice" if trace.gates is None else "gate"]
+    return (
+        f"This trace holds the chosen experts but not the router's logits. Choose {cells} above to "
+        "see the choices, or trace the text again with logits."
+    )
+
+
+def _marks(
+    trace: RoutingTrace, where: str = "the chosen experts", gates: str = " and their gates"
+) -> str:
+    """What the dots mean, and the numbers where there are any."""
+    return f"Dots: {where}." if trace.gates is None else f"Dots and numbers: {where}{gates}."
+
+
+def _about_gates(known: bool) -> str:
+    if not known:
+        return "How much weight each got is not known: this trace holds choices alone."
+    return (
+        "Gates are the weights their outputs were multiplied by, and in brackets their share of "
+        "the token's gates."
+    )
+
+
+def _where_known(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def _summed(trace: RoutingTrace, took: np.ndarray) -> np.ndarray:
+    """[T, L] the gates of the slots marked in `took` [L, T, K], summed over slots."""
+    return np.where(took, router_gates(trace), 0).sum(axis=-1).T.astype(np.float32)
 
 
 def _spread(experts: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
@@ -255,7 +307,7 @@ def _spread(experts: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
 def _token_facts(trace: RoutingTrace, token: int, loss: float) -> list[list[str]]:
     piece = trace.tokens[token]
     start, end = piece.span
-    facts = [["Token", f"{token + 1:,} of {len(trace.tokens):,}"], ["Vocabulary id", f"{piece.id}"]]
+    facts = [["Token", f"{token + 1:,} of {len(trace.tokens):,}"], *_id(piece.id)]
     if start >= 0:
         one = "Character" if end - start == 1 else "Characters"
         facts.append([one, f"{start + 1:,}" if end - start == 1 else f"{start + 1:,} to {end:,}"])
@@ -264,6 +316,10 @@ def _token_facts(trace: RoutingTrace, token: int, loss: float) -> list[list[str]
     if trace.loss is not None:
         facts.append(["Next-token loss", loss_words(loss)])
     return facts
+
+
+def _id(number: int) -> list[list[str]]:
+    return [["Vocabulary id", f"{number}"]] if number >= 0 else []
 
 
 def _common(trace: RoutingTrace, scale: palette.Scale) -> dict:

@@ -26,7 +26,8 @@ MEASURES = {
 @dataclass(frozen=True)
 class LayerFacts:
     """What is known of every layer. doubt: [L] mean entropy of the router's distribution over
-    ln E, nan without logits. chance: one for each layer. order: `shuffled_repetition`.
+    ln E, nan without logits. chance: one for each layer. order: `shuffled_repetition`. ranked:
+    whether a token's slot 0 is known to be its first choice.
     """
 
     balance: Balance
@@ -34,6 +35,12 @@ class LayerFacts:
     doubt: np.ndarray
     repeat: Repetition
     order: tuple[np.ndarray, np.ndarray]
+    ranked: bool = True
+
+    @property
+    def first(self) -> str:
+        """What slot 0 of a token holds."""
+        return "first choice" if self.ranked else "expert named first"
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def _facts(facts: LayerFacts, row: int) -> list[list[str]]:
     if np.isfinite(repeat.first[row]):
         order = _band(facts.order[0][row], facts.order[1][row], percent)
         words += [
-            ["Same first choice as the token before", f"{percent(repeat.first[row])} ({order})"],
+            [f"Same {facts.first} as the token before", f"{percent(repeat.first[row])} ({order})"],
             [
                 "Any expert in common with it",
                 f"{percent(repeat.shared[row])} (chance {percent(repeat.even_shared[row])})",
@@ -157,10 +164,10 @@ def _doubt(facts: LayerFacts) -> _Measure:
 
 def _repeat(facts: LayerFacts) -> _Measure:
     read = (
-        "How often a token has the same first choice as the token before it. Grey: the same "
+        f"How often a token has the same {facts.first} as the token before it. Grey: the same "
         f"tokens in random order, 95 % of {SHUFFLES} orders."
     )
-    return _Measure(facts.repeat.first, facts.order, "Same first choice", read, unit="%")
+    return _Measure(facts.repeat.first, facts.order, f"Same {facts.first}", read, unit="%")
 
 
 _MEASURES = {"load": _load, "evenness": _evenness, "doubt": _doubt, "repeat": _repeat}

@@ -64,22 +64,35 @@ def expert_list(
         "place": f"layer {trace.layers[row]}, {range_words(scope)}",
         "facts": [
             ["Tokens", f"{len(tokens):,} of {last - first + 1:,}"],
-            ["Its first choice", f"{int((found.slot == 0).sum()):,}"],
+            [
+                "Its first choice" if trace.ranked else "Named first for",
+                f"{int((found.slot == 0).sum()):,}",
+            ],
             ["Share of assignments", f"{percent(share)} (chance {band})"],
-            *([["Mean gate", f"{found.gate.mean():.3f}"]] if len(tokens) else []),
+            *([["Mean gate", f"{found.gate.mean():.3f}"]] if _weighed(found) else []),
         ],
         "pick": "token",
         "rows": _contexts(trace, tokens),
-        "value": {"name": "Gate", "unit": "", "high": float(max(trace.gates[row].max(), 1e-6))},
-        "sorts": ["Largest gate", "In the text"],
         "read": (
-            "Each line is a token that chose this expert, in its place in the text; the bar is "
-            "the weight the expert's output was multiplied by."
+            "Each line is a token that chose this expert, in its place in the text; "
+            + (
+                "how much weight each gave it is not known."
+                if found.gate is None
+                else "the bar is the weight the expert's output was multiplied by."
+            )
         ),
         "empty": "No token chose this expert.",
         **_common(trace),
     }
+    if found.gate is None:
+        return Picture(meta, {"at": tokens.astype(np.int32)})
+    meta["value"] = {"name": "Gate", "unit": "", "high": float(max(trace.gates[row].max(), 1e-6))}
+    meta["sorts"] = ["Largest gate", "In the text"]
     return Picture(meta, _arrays(tokens, found.gate))
+
+
+def _weighed(found: ExpertTokens) -> bool:
+    return found.gate is not None and len(found.gate) > 0
 
 
 def partner_list(

@@ -65,8 +65,9 @@ def _strip(trace: RoutingTrace, row: int) -> str:
     return (
         '<div style="margin:10px 0;font-size:16px;line-height:1.9;white-space:pre-wrap;'
         f'overflow-wrap:anywhere;max-height:340px;overflow-y:auto">{body}</div>{more}'
-        f'<p style="opacity:.7">Each patch is one token, coloured by the expert it gave the '
-        f"largest gate in layer {trace.layers[row]}.</p>"
+        f'<p style="opacity:.7">Each patch is one token, coloured by the expert '
+        f"{'it gave the largest gate' if trace.ranked else 'that the record names first'} in layer "
+        f"{trace.layers[row]}.</p>"
     )
 
 
@@ -74,15 +75,24 @@ def _token(trace: RoutingTrace, row: int, unit: Unit, words: str, places: np.nda
     shown = escape("".join(visible(c) if ord(c) < 32 or ord(c) == 127 else c for c in words))
     if not unit.count:
         return f"<span>{shown}</span>"
-    experts, gates = trace.experts[row, unit.first], trace.gates[row, unit.first]
+    experts, number = trace.experts[row, unit.first], trace.tokens.ids[unit.first]
     top = int(experts[0])
-    pairs = zip(experts.tolist(), gates.tolist(), strict=True)
-    chosen = ", ".join(f"{e} (gate {g:.3f})" for e, g in pairs if e != EMPTY)
-    title = f"token {unit.first + 1}, id {trace.tokens.ids[unit.first]}: expert {chosen or 'none'}"
+    chosen = ", ".join(_chosen(trace, row, unit.first))
+    known = f", id {number}" if number >= 0 else ""
+    title = f"token {unit.first + 1}{known}: expert {chosen or 'none'}"
     place = PLAIN if top == EMPTY else int(places[top])
     ground = "" if place == PLAIN else f"background:{palette.experts().light[place]};"
     small = "font-size:.72em;" if unit.special else ""
     return f'<span title="{title}" style="{ground}{small}border-radius:4px">{shown}</span>'
+
+
+def _chosen(trace: RoutingTrace, row: int, token: int) -> list[str]:
+    """The experts of one token, each with its gate where that is known."""
+    experts = trace.experts[row, token].tolist()
+    if trace.gates is None:
+        return [str(expert) for expert in experts if expert != EMPTY]
+    pairs = zip(experts, trace.gates[row, token].tolist(), strict=True)
+    return [f"{expert} (gate {gate:.3f})" for expert, gate in pairs if expert != EMPTY]
 
 
 def _grid(trace: RoutingTrace, load: Load) -> str:

@@ -10,13 +10,14 @@ from moeviz.charts import palette
 from moeviz.charts.once import once
 from moeviz.charts.picture import Picture
 from moeviz.charts.units import text_units
-from moeviz.charts.words import model_name, percent, plural
+from moeviz.charts.words import first_for, model_name, percent, plural
 from moeviz.metrics.load import layer_sizes
 from moeviz.metrics.router import (
     choice_margin,
     gate_share,
     has_logits,
     router_entropy,
+    router_gates,
     router_probabilities,
 )
 from moeviz.trace import EMPTY, RoutingTrace, TraceError
@@ -72,7 +73,7 @@ def strip_picture(
         shade, values, words = _by_expert(trace, row)
     elif colour == "agreement":
         shade, values, words = _by_look(_agreement(trace, row, expert, cells))
-        words["chips"], words["more"] = _chips(trace, row, coloured=False)
+        words |= _chips(trace, row, coloured=False)
     else:
         shade, values, words = _by_look(shading(trace, row, colour))
     meta = {
@@ -92,9 +93,10 @@ def strip_picture(
         "shade": np.where(count > 0, shade[np.minimum(first, len(shade) - 1)], PLAIN),
         "value": values.astype(np.float32),
         "experts": trace.experts[row],
-        "gates": trace.gates[row],
         "ids": trace.tokens.ids,
     }
+    if trace.gates is not None:
+        arrays["gates"] = trace.gates[row]
     arrays["shade"] = arrays["shade"].astype(np.uint8)
     if has_logits(trace, row):
         chosen = np.maximum(trace.experts[row], 0)
@@ -128,25 +130,29 @@ def expert_colours(trace: RoutingTrace, row: int) -> np.ndarray:
 def _by_expert(trace: RoutingTrace, row: int) -> tuple[np.ndarray, np.ndarray, dict]:
     places, top = expert_colours(trace, row), trace.experts[row, :, 0]
     shade = np.where(top == EMPTY, PLAIN, places[np.maximum(top, 0)])
-    chips, more = _chips(trace, row)
     scale = palette.experts()
+    first = (
+        "it gave the largest gate in this layer."
+        if trace.ranked
+        else "that the record names first in this layer; without gates, that need not be the one "
+        "with the most weight."
+    )
     words = {
         "kind": "expert",
         "light": scale.light,
         "dark": scale.dark,
-        "chips": chips,
-        "more": more,
-        "legend": "First choice of",
+        **_chips(trace, row),
+        "legend": first_for(trace.ranked).capitalize(),
         "read": (
-            "Each patch is one token, coloured by the expert it gave the largest gate in this "
-            "layer. Hover for its experts, click to follow it through all layers."
+            f"Each patch is one token, coloured by the expert {first} Hover for its experts, "
+            "click to follow it through all layers."
         ),
     }
     return shade, top.astype(np.float32), words
 
 
-def _chips(trace: RoutingTrace, row: int, coloured: bool = True) -> tuple[list[dict], str]:
-    """(the experts most often first choice, most frequent first; words for those left out)."""
+def _chips(trace: RoutingTrace, row: int, coloured: bool = True) -> dict:
+    """The experts most often first choice, most frequent first, and words for the others."""
     places, firsts = expert_colours(trace, row), _first_choices(trace, row)
     order = [int(e) for e in np.argsort(-firsts, kind="stable") if firsts[e]]
     chips = [
@@ -159,7 +165,8 @@ def _chips(trace: RoutingTrace, row: int, coloured: bool = True) -> tuple[list[d
     ]
     left = len(order) - len(chips)
     sign = ", uncoloured" if coloured else ""
-    return chips, f"and {plural(left, 'more expert')}{sign}" if left > 0 else ""
+    more = f"and {plural(left, 'more expert')}{sign}" if left > 0 else ""
+    return {"chips": chips, "more": more, "first": first_for(trace.ranked)}
 
 
 def _by_look(look: Shading) -> tuple[np.ndarray, np.ndarray, dict]:
@@ -184,10 +191,15 @@ def _agreement(trace: RoutingTrace, row: int, expert: int | None, cells: str) ->
     firsts = _first_choices(trace, row)
     busiest = expert is None or expert >= experts
     who = int(firsts.argmax()) if busiest else expert
+    took = trace.experts[row] == who
+    if trace.gates is None and not has_logits(trace, row):
+        read = f"Coloured: the tokens that chose expert {who}. Pick another below the text."
+        chose = took.any(axis=-1).astype(np.float32)
+        return Shading(chose, 0.0, 1.0, f"Chose expert {who}", ("no", "yes"), read)
     if cells == "gate" or not has_logits(trace, row):
-        took = trace.experts[row] == who
-        values = np.where(took, trace.gates[row], 0).sum(axis=-1)
-        name, high = "Gate", float(max(trace.gates.max(), 1e-6))
+        gates = router_gates(trace)
+        values = np.where(took, gates[row], 0).sum(axis=-1)
+        name, high = "Gate", float(max(gates.max(), 1e-6))
         ends = ("0", f"{high / 4:.2f}", f"{high:.2f}")
     else:
         values, name, high = router_probabilities(trace, row)[:, who], "Probability", 1.0

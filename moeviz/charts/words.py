@@ -25,6 +25,12 @@ def model_name(name: str) -> str:
     return PurePath(name).name if name.startswith(("/", "~", ".", "\\")) else name
 
 
+def first_for(ranked: bool) -> str:
+    """What an expert in slot 0 of a token is: where slots are not ranked by gate, only the one
+    that the record names first."""
+    return "first choice of" if ranked else "named first for"
+
+
 def plural(count: int, noun: str) -> str:
     """ "1 token", "1,024 tokens"."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")

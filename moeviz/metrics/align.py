@@ -44,7 +44,12 @@ def align(a: Tokens, b: Tokens) -> Alignment:
 
 
 def one_vocabulary(a: Tokens, b: Tokens) -> bool:
-    """Whether both runs seem cut by one tokenizer, told from the ids that occur in both."""
+    """Whether both runs seem cut by one tokenizer, told from the ids that occur in both.
+
+    Never where ids are not known (negative): those count the tokens of one run only.
+    """
+    if min(a.ids.min(initial=0), b.ids.min(initial=0)) < 0:
+        return False
     shorter = min(len(a), len(b))
     if _one_text(a, b) and not np.array_equal(a.ids[:shorter], b.ids[:shorter]):
         return False

@@ -30,7 +30,7 @@ class Balance:
     collapsed. dead: experts that no token chose.
     aux_loss: Switch auxiliary loss E * sum f_i P_i without its coefficient, 1 when even. z_loss:
     mean squared logsumexp of the logits. importance: (std / mean)^2 of summed gates. The first
-    two are nan where the trace has no logits.
+    two are nan where the trace has no logits, the last where it has no gates.
     """
 
     share: np.ndarray
@@ -125,6 +125,8 @@ def loss_chance(trace: RoutingTrace, draws: int = DRAWS, seed: int = 0) -> LossC
         rng = np.random.default_rng(seed)
         for row in rows:
             bands[row, :2] = _aux_band(trace, row, experts, draws, rng)
+        if trace.gates is None:
+            continue
         random = _random_importance(trace, rows, experts, chosen, draws, rng)
         bands[rows, 2:] = np.quantile(random, (0.025, 0.975), axis=0).T
     return LossChance(*bands.T, draws)
@@ -239,6 +241,8 @@ def _z_loss(trace: RoutingTrace, row: int, experts: int) -> float:
 def _importance(trace: RoutingTrace, row: int, experts: int) -> float:
     """(std / mean)^2 of each expert's summed gates. Shazeer et al. 2017 (arXiv:1701.06538), eq. 6
     to 7."""
+    if trace.gates is None:
+        return float("nan")
     ids, gates = trace.experts[row].ravel(), trace.gates[row].ravel()
     summed = np.bincount(ids[ids != EMPTY], gates[ids != EMPTY], minlength=experts)
     return float(variation(summed) ** 2)

@@ -12,12 +12,12 @@ from moeviz.trace import RoutingTrace, TraceError
 @dataclass(frozen=True)
 class ExpertTokens:
     """tokens: [N] tokens that chose the expert, in text order. slot: [N] as which choice, 0 for
-    the first. gate: [N] the weight its output was multiplied by.
+    the first. gate: [N] the weight its output was multiplied by, None where that is not known.
     """
 
     tokens: np.ndarray
     slot: np.ndarray
-    gate: np.ndarray
+    gate: np.ndarray | None
 
 
 def expert_tokens(trace: RoutingTrace, row: int, expert: int) -> ExpertTokens:
@@ -27,4 +27,5 @@ def expert_tokens(trace: RoutingTrace, row: int, expert: int) -> ExpertTokens:
             f"There is no expert {expert}: this trace has experts 0 to {trace.router.experts - 1}."
         )
     tokens, slot = np.nonzero(trace.experts[row] == expert)
-    return ExpertTokens(tokens, slot, trace.gates[row, tokens, slot])
+    gate = None if trace.gates is None else trace.gates[row, tokens, slot]
+    return ExpertTokens(tokens, slot, gate)

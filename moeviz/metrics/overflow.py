@@ -58,12 +58,13 @@ class OverflowChance:
 def overflow(trace: RoutingTrace, rule: CapacityRule) -> Overflow:
     """What every layer of `trace` would drop under `rule`; kept + lost = assignments, always.
 
-    Raises RuleError when the rule does not fit the text (a group larger than it).
+    Raises RuleError when the rule does not fit the text (a group larger than it), and where it
+    needs to know gates and the trace holds choices alone.
     """
     experts, _ = layer_sizes(trace)
     dropped = np.stack(
         [
-            dropped_slots(trace.experts[row], trace.gates[row], int(experts[row]), rule)
+            dropped_slots(trace.experts[row], _gates(trace, row), int(experts[row]), rule)
             for row in range(len(trace.layers))
         ]
     )
@@ -163,6 +164,10 @@ def window_counts(trace: RoutingTrace, rule: CapacityRule) -> list[np.ndarray]:
         inside[:, part] = filled[:, part]
         found.append(_counts(trace, inside))
     return found
+
+
+def _gates(trace: RoutingTrace, row: int) -> np.ndarray | None:
+    return None if trace.gates is None else trace.gates[row]
 
 
 def _every_slot(marks: np.ndarray) -> np.ndarray:

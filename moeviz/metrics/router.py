@@ -67,10 +67,24 @@ def choice_margin(trace: RoutingTrace, row: int) -> np.ndarray:
     return ordered[:, -chosen] - ordered[:, -chosen - 1]
 
 
+def router_gates(trace: RoutingTrace) -> np.ndarray:
+    """[L, T, K] gates; raises TraceError where the trace holds choices alone."""
+    if trace.gates is None:
+        raise TraceError(
+            "This trace holds the chosen experts but not their gates, so how much weight each got "
+            "is not known."
+        )
+    return trace.gates
+
+
 def gate_share(trace: RoutingTrace) -> np.ndarray:
-    """[L, T, K] each gate over the sum of its token's gates; 0 where a token has none."""
-    total = trace.gates.sum(axis=-1, keepdims=True)
-    return np.divide(trace.gates, total, out=np.zeros_like(trace.gates), where=total != 0)
+    """[L, T, K] each gate over the sum of its token's gates; 0 where a token has none.
+
+    Raises TraceError where the trace holds choices alone.
+    """
+    gates = router_gates(trace)
+    total = gates.sum(axis=-1, keepdims=True)
+    return np.divide(gates, total, out=np.zeros_like(gates), where=total != 0)
 
 
 def has_logits(trace: RoutingTrace, row: int) -> bool:
@@ -82,12 +96,13 @@ def router_logits(trace: RoutingTrace, row: int) -> np.ndarray:
     """[T, E] raw logits of routed layer `row`; raises TraceError where they are not known."""
     if trace.logits is None:
         raise TraceError(
-            "This trace holds the chosen experts but not the router's logits, so only choices "
-            "and gates can be shown. Trace the text again with logits to see the rest."
+            "This trace holds the chosen experts but not the router's logits, so only "
+            f"{'choices' if trace.gates is None else 'choices and gates'} can be shown. Trace the "
+            "text again with logits to see the rest."
         )
     if not has_logits(trace, row):
         raise TraceError(
             f"Layer {trace.layers[row]} of this model chooses without logits that could be read, "
-            "so only its choices and gates can be shown."
+            f"so only its choices{'' if trace.gates is None else ' and gates'} can be shown."
         )
     return trace.logits[row]

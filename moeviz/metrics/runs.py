@@ -16,7 +16,8 @@ class Run:
     """The choices of one run, from a trace, from a part of one, or from a record without gates.
 
     experts: [L, T, K] chosen ids, -1 for an empty slot. tokens, router, source, layers and shape:
-    as those of a RoutingTrace. name: what the screen calls it. logits: never known.
+    as those of a RoutingTrace. name: what the screen calls it. logits: never known. ranked:
+    whether slot 0 is known to be the first choice.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Run:
     source: Provenance
     layers: tuple[int, ...]
     logits: None = None
+    ranked: bool = True
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -51,6 +53,7 @@ def run_of(trace: RoutingTrace, name: str = "") -> Run:
         trace.router,
         trace.source,
         trace.layers,
+        ranked=trace.ranked,
     )
 
 

@@ -19,11 +19,14 @@ COLUMNS = (
 def routing_table(trace: RoutingTrace) -> pd.DataFrame:
     """L * T * K rows in the order layer, token, slot; empty slots are left out.
 
-    probability is empty where the trace has no logits, next_token_loss (nats) where it has no
-    loss. layer counts the model's layers from 0, token and slot count from 0.
+    gate and gate_share are empty where the trace has no gates, probability where it has no logits,
+    next_token_loss (nats) where it has no loss. token_id is negative where it is not known. layer
+    counts the model's layers from 0, token and slot count from 0; without gates the slots of a
+    token stand in the order of their source.
     """
     layers, tokens, _, chosen = trace.shape
     token = np.tile(np.repeat(np.arange(tokens), chosen), layers)
+    unknown = np.full(len(token), np.nan, np.float32)
     table = pd.DataFrame(
         {
             "model": trace.source.model,
@@ -33,12 +36,10 @@ def routing_table(trace: RoutingTrace) -> pd.DataFrame:
             "text": np.asarray(trace.tokens.texts, dtype=object)[token],
             "slot": np.tile(np.arange(chosen), layers * tokens),
             "expert": trace.experts.ravel(),
-            "gate": trace.gates.ravel(),
-            "gate_share": gate_share(trace).ravel(),
+            "gate": unknown if trace.gates is None else trace.gates.ravel(),
+            "gate_share": unknown if trace.gates is None else gate_share(trace).ravel(),
             "probability": _chosen_probability(trace),
-            "next_token_loss": (
-                np.full(len(token), np.nan, np.float32) if trace.loss is None else trace.loss[token]
-            ),
+            "next_token_loss": unknown if trace.loss is None else trace.loss[token],
         },
         columns=list(COLUMNS),
     )

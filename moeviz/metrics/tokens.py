@@ -17,7 +17,8 @@ class TokenPath:
 
     probability: [L, E] the router's distribution, or None without logits.
     experts: [L, K] chosen ids, -1 for an empty slot. gates: [L, K] as multiplied.
-    share: [L, K] gates over their sum. loss: nats to predict the next token, nan for none.
+    share: [L, K] gates over their sum; both None where the trace holds choices alone. loss: nats to
+    predict the next token, nan for none.
     runner_up: [L] the best expert left out, -1 where it is not known. behind: [L] how far its score
     lay behind the last chosen one, in the units of what the top-K was taken of; nan likewise.
     """
@@ -25,8 +26,8 @@ class TokenPath:
     token: int
     probability: np.ndarray | None
     experts: np.ndarray
-    gates: np.ndarray
-    share: np.ndarray
+    gates: np.ndarray | None
+    share: np.ndarray | None
     loss: float
     runner_up: np.ndarray
     behind: np.ndarray
@@ -45,8 +46,8 @@ def token_path(trace: RoutingTrace, token: int) -> TokenPath:
         token=token,
         probability=probability,
         experts=trace.experts[:, token],
-        gates=trace.gates[:, token],
-        share=gate_share(trace)[:, token],
+        gates=None if trace.gates is None else trace.gates[:, token],
+        share=None if trace.gates is None else gate_share(trace)[:, token],
         loss=float("nan") if trace.loss is None else float(trace.loss[token]),
         runner_up=runner_up,
         behind=behind,

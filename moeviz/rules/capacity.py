@@ -117,16 +117,34 @@ def check_group(tokens: int, rule: CapacityRule) -> None:
 
 
 def dropped_slots(
-    ids: np.ndarray, gates: np.ndarray, experts: int, rule: CapacityRule
+    ids: np.ndarray, gates: np.ndarray | None, experts: int, rule: CapacityRule
 ) -> np.ndarray:
     """[T, K] bool: the assignments of one layer that find their expert full.
 
     ids [T, K] with -1 for empty slots, which are never dropped; gates [T, K], largest first.
+    Without gates (None) raises RuleError for a rule that has to know them.
     """
+    if gates is None:
+        _check_needs_no_gates(rule, ids.shape[1])
+        gates = np.zeros(ids.shape, np.float32)  # not read under such a rule
     dropped = np.zeros(ids.shape, bool)
     for place, part in enumerate(windows(len(ids), rule)):
         dropped[part] = _dropped(ids[part], gates[part], experts, rule, place)
     return dropped
+
+
+def _check_needs_no_gates(rule: CapacityRule, chosen: int) -> None:
+    """Raises RuleError for a rule that asks which choice is first, or how large a gate is."""
+    if rule.priority in ("score", "gate") or (rule.priority == "slot" and chosen > 1):
+        raise RuleError(
+            f"Priority by {rule.priority} needs to know the gates, and this trace holds the "
+            "chosen experts alone. Serve tokens by position or at random."
+        )
+    if rule.convention == "gshard" and chosen > 1:
+        raise RuleError(
+            "GShard turns second choices away by their gates, and this trace holds the chosen "
+            "experts alone. Choose another convention."
+        )
 
 
 def _dropped(

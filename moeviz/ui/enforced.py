@@ -41,6 +41,8 @@ def obstacle(trace: RoutingTrace) -> str:
         return ""
     if trace.source.rule:
         return f"This trace was made with a rule in force already: {trace.source.rule}."
+    if not trace.tokens.source:
+        return "This trace does not hold its text, so the model cannot read it again."
     if not at_hand(trace.source.model):
         return (
             f"Enforcing a rule needs the model, and {model_name(trace.source.model)} is not on "

@@ -14,7 +14,15 @@ from moeviz.ui import against, draft, lab_setting, pairs, session, setting
 from moeviz.ui.lent import lent
 from moeviz.ui.markdown import plain
 from moeviz.ui.picker import forget_offer, ways_to_load
-from moeviz.ui.view import View, changed, first_view, from_link, text_for_link, to_link
+from moeviz.ui.view import (
+    View,
+    changed,
+    first_view,
+    from_link,
+    known_cells,
+    text_for_link,
+    to_link,
+)
 
 PARAMETERS = ("model", "text", "long", "trace", "layer", "expert", "token", "until", "colour",
               "cells", "columns", "look", "measure", "step", "rule",
@@ -106,7 +114,7 @@ def _kept_of(old: View | None, trace: RoutingTrace) -> dict[str, object]:
     if old is None:
         return {}
     names = ["row", "colour", "columns", "look", "measure"]
-    if trace.logits is not None and old.cells != st.session_state["first_cells"]:
+    if old.cells in known_cells(trace) and old.cells != st.session_state["first_cells"]:
         names.append("cells")  # chosen, not what the other trace happened to have
     return {name: getattr(old, name) for name in names}
 

@@ -93,4 +93,5 @@ def _layer_facts(key: str, scope: Scope, _trace: RoutingTrace) -> LayerFacts:
         doubt=np.array(doubt),
         repeat=repetition(part),
         order=shuffled_repetition(part),
+        ranked=part.ranked,
     )

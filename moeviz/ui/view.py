@@ -48,8 +48,19 @@ class View:
 def first_view(trace: RoutingTrace) -> View:
     """The view before anything was picked: a middle layer, the first token that stands for text."""
     plain = [t for t in range(len(trace.tokens)) if not trace.tokens.special[t]]
-    cells = "gate" if trace.logits is None else "probability"
-    return View(row=trace.shape[0] // 2, expert=None, token=plain[0] if plain else 0, cells=cells)
+    return View(
+        row=trace.shape[0] // 2,
+        expert=None,
+        token=plain[0] if plain else 0,
+        cells=next(iter(known_cells(trace))),
+    )
+
+
+def known_cells(trace: RoutingTrace) -> list[str]:
+    """What the cells of the token grid can show of this trace, the most telling first."""
+    unknown = {"probability", "logit"} if trace.logits is None else set()
+    unknown |= {"gate"} if trace.gates is None else set()
+    return [name for name in CELLS if name not in unknown]
 
 
 def changed(view: View, trace: RoutingTrace, wish: Mapping[str, object]) -> View:

@@ -213,7 +213,7 @@ function blockWords(own, r, expert) {
   const { meta } = own.picture;
   const { tokens } = own.find(r, expert);
   const total = own.blocks[r].reduce((sum, b) => sum + b.tokens, 0);
-  return [[`Layer ${meta.layers[r]}, expert ${expert}`, "title"], [`first choice of ${tokens.toLocaleString("en")} tokens, ${percentText(tokens / total)}`, ""]];
+  return [[`Layer ${meta.layers[r]}, expert ${expert}`, "title"], [`${meta.first} ${tokens.toLocaleString("en")} tokens, ${percentText(tokens / total)}`, ""]];
 }
 
 function onKey(own, event) {

@@ -72,7 +72,8 @@ function write(own) {
   const marks = own.picture.experts && el("span", "chosen", meta.marks ?? "chosen");
   const rings = own.picture.left_out && el("span", "chosen ring", "runner-up");
   const band = meta.bars && el("span", "band", "chance");
-  refill(own.foot, [scaleBar(own.colours, meta.cell.name, meta.ends), marks, rings, band, zoomOf(own)]);
+  const scale = meta.cell.unit !== "yes" && scaleBar(own.colours, meta.cell.name, meta.ends);
+  refill(own.foot, [scale, marks, rings, band, zoomOf(own)]);
   refill(own.sheets, sheetsOf(own));
 }
 
@@ -88,7 +89,7 @@ function tokenChip(text) {
 
 function sheetsOf(own) {
   const { meta, experts } = own.picture;
-  if (meta.choices) return [sheet("Chosen experts and gates", () => choicesTable(own), true)];
+  if (meta.choices) return [sheet(own.picture.gates ? "Chosen experts and gates" : "Chosen experts", () => choicesTable(own), true)];
   if (!experts) return [sheet("As a table", () => sharesTable(own), false)];
   return [sheet("Load as a table", () => loadTable(own), false), sheet("Choices as a table", () => choicesTable(own), false)];
 }
@@ -103,12 +104,12 @@ function choicesTable(own, most = SHOWN_ROWS) {
     const cells = [];
     for (let s = r * K; s < (r + 1) * K; s++) {
       const part = share ? ` (${percentText(share[s])})` : "";
-      cells.push(experts[s] < 0 ? "none" : `${experts[s]}: ${digits(gates[s])}${part}`);
+      cells.push(experts[s] < 0 ? "none" : gates ? `${experts[s]}: ${digits(gates[s])}${part}` : String(experts[s]));
     }
     if (left_out) cells.push(leftOutWords(own, r));
     return meta.rows.kind === "token" ? [String(r + 1), label, ...cells] : [label, ...cells];
   });
-  const slots = choiceNames(K);
+  const slots = gates ? choiceNames(K) : Array.from({ length: K }, (_, k) => `Choice ${k + 1}`);
   if (left_out) slots.push("Runner-up");
   const head = meta.rows.kind === "token" ? ["#", meta.rows.name, ...slots] : [meta.rows.name, ...slots];
   return { head, rows, note: leftNote(meta), full: () => choicesTable(own, Infinity) };
@@ -121,13 +122,13 @@ function choicesFile(own) {
   const rows = meta.rows.labels.map((label, r) => {
     const cells = token ? [r + 1, label] : [numeric(label)];
     for (let s = r * K; s < (r + 1) * K; s++) {
-      const all = share ? [experts[s], gates[s], share[s]] : [experts[s], gates[s]];
+      const all = [experts[s], ...(gates ? [gates[s]] : []), ...(share ? [share[s]] : [])];
       cells.push(...(experts[s] < 0 ? all.map(() => null) : all));
     }
     if (left_out) cells.push(...(left_out[r] < 0 ? [null, null] : [left_out[r], behind[r]]));
     return cells;
   });
-  const slots = Array.from({ length: K }, (_, k) => [`Choice ${k + 1}`, `Gate ${k + 1}`, ...(share ? [`Probability ${k + 1}`] : [])]).flat();
+  const slots = Array.from({ length: K }, (_, k) => [`Choice ${k + 1}`, ...(gates ? [`Gate ${k + 1}`] : []), ...(share ? [`Probability ${k + 1}`] : [])]).flat();
   return { head: [...(token ? ["#"] : []), meta.rows.name, ...slots, ...(left_out ? ["Runner-up", "Behind"] : [])], rows };
 }
 
@@ -139,7 +140,12 @@ function leftOutWords(own, r) {
 // One column per layer: the gate where the expert was chosen there.
 function crossTable(own, most) {
   const { meta, experts, gates } = own.picture;
-  const cell = (s) => (most === Infinity ? (experts[s] < 0 ? null : gates[s]) : experts[s] < 0 ? "–" : digits(gates[s]));
+  const file = most === Infinity;
+  const cell = (s) => {
+    if (experts[s] < 0) return file ? null : "–";
+    if (!gates) return file ? 1 : "chosen";
+    return file ? gates[s] : digits(gates[s]);
+  };
   const labels = meta.rows.labels.slice(0, most), K = meta.chosen;
   const rows = labels.map((label, r) => [r + 1, label, ...Array.from({ length: K }, (_, k) => cell(r * K + k))]);
   const head = ["#", meta.rows.name, ...meta.across.labels.map((l) => `Layer ${l}`)];
@@ -356,7 +362,7 @@ function drawChoices(own, ctx, r, left) {
     if (e < 0) continue;
     const x = (xOf(g, e, left) + xOf(g, e + 1, left) - 1) / 2;
     ctx.fillStyle = own.inks[placeOf(own, r, e)] ?? own.theme.text;
-    if (g.cell >= 27 && g.rowHeight >= 16 && !picture.own) ctx.fillText(gateText(picture.gates[s]), x, middle + 0.5);
+    if (g.cell >= 27 && g.rowHeight >= 16 && picture.gates && !picture.own) ctx.fillText(gateText(picture.gates[s]), x, middle + 0.5);
     else dot(ctx, x, middle, Math.max(1.4, Math.min(3.4, g.cell / 5)));
   }
   const e = picture.left_out?.[r] ?? -1;
@@ -635,7 +641,7 @@ function wordsFor(own, { row, column }) {
   const label = meta.rows.labels[row];
   const title = meta.rows.kind === "layer" ? `${meta.rows.name} ${label}` : label;
   if (column < 0) return [[title, "title"], ...(meta.rows.kind === "token" ? [[`token ${row + 1}`, "soft"]] : [])];
-  return [[title, "title"], [placeWords(meta, row, column), "soft"], [valueWords(own, row, column), ""], ...choiceWords(own, row, column)];
+  return [[title, "title"], [placeWords(meta, row, column), "soft"], [valueWords(own, row, column), ""], ...choiceWords(own, row, column)].filter(([words]) => words);
 }
 
 function placeWords(meta, row, column) {
@@ -648,6 +654,7 @@ function valueWords(own, row, column) {
   const { meta, even } = own.picture;
   const v = valueAt(own, row, column);
   if (v === null) return "no such expert in this layer";
+  if (meta.cell.unit === "yes") return ""; // what is chosen is said anyway
   const words = `${meta.cell.name}: ${cellText(meta, v)}`;
   if (own.picture.lift) return `${words}, ${liftWords(own, row * meta.columns + column)}`;
   if (own.picture.low) return `${words}, chance ${chanceText(own.picture, row * meta.columns + column)}`;
@@ -680,8 +687,8 @@ function choiceWords(own, row, column) {
   const mine = own.picture.own?.subarray(row * meta.own, (row + 1) * meta.own).includes(column);
   const also = own.picture.own ? [[mine ? meta.marks : `not ${meta.marks}`, "soft"]] : [];
   for (let k = 0; k < meta.chosen; k++) {
-    const gate = `gate ${digits(gates[row * meta.chosen + k])}`;
-    if (experts[row * meta.chosen + k] === column) return [[meta.across ? `chosen, ${gate}` : `choice ${k + 1}, ${gate}`, ""], ...also];
+    const gate = gates ? `, gate ${digits(gates[row * meta.chosen + k])}` : "";
+    if (experts[row * meta.chosen + k] === column) return [[(meta.across || !gates ? "chosen" : `choice ${k + 1}`) + gate, ""], ...also];
   }
   if (own.picture.left_out?.[row] === column) return [[`runner-up, ${digits(own.picture.behind[row], 2)} behind (${meta.units})`, ""]];
   return [["not chosen", "soft"], ...also];

@@ -54,7 +54,7 @@ function write(own) {
   own.read.textContent = meta.rows.length ? meta.read : meta.empty;
   own.list.setAttribute("aria-label", `${meta.title}: ${meta.rows.length} lines. Arrow keys move, Enter picks.`);
   const band = meta.band && Number.isFinite(meta.band.low) && meta.band;
-  refill(own.foot, [el("span", meta.inks ? "" : "bar-sign", meta.value.name), band && el("span", "swatch band", `${band.name} ${bandWords(meta)}`)]);
+  refill(own.foot, [meta.value && el("span", meta.inks ? "" : "bar-sign", meta.value.name), band && el("span", "swatch band", `${band.name} ${bandWords(meta)}`)]);
   own.foot.hidden = own.list.hidden = !meta.rows.length;
   refill(own.sheets, [meta.rows.length && sheet("As a table", () => table(own), false)]);
   sortKeys(own);
@@ -64,9 +64,9 @@ function write(own) {
 function table(own, word = (v) => say(own.picture.meta.value, v)) {
   const { meta, values, at } = own.picture;
   const token = meta.pick === "token";
-  const rows = meta.rows.map(([label, before, after], i) => [...(token ? [at[i] + 1, label, before + label + after] : [numeric(label)]), word(values[i])]);
-  const what = meta.value.of ?? "Expert";
-  return { head: [...(token ? ["#", "Token", "In the text"] : [what]), meta.value.name], rows, full: () => table(own, Number) };
+  const rows = meta.rows.map(([label, before, after], i) => [...(token ? [at[i] + 1, label, before + label + after] : [numeric(label)]), ...(values ? [word(values[i])] : [])]);
+  const what = meta.value?.of ?? "Expert";
+  return { head: [...(token ? ["#", "Token", "In the text"] : [what]), ...(values ? [meta.value.name] : [])], rows, full: () => table(own, Number) };
 }
 
 function bandWords({ band, value }) {
@@ -123,7 +123,8 @@ function lineOf(own, i) {
   words.dir = "auto";
   if (meta.pick === "token") line.append(el("span", "number", (at[i] + 1).toLocaleString("en")));
   words.append(el("span", "soft", before), el(before || after ? "b" : "span", "label", label), el("span", "soft", after));
-  line.append(words, barOf(own, i), el("span", "value", say(meta.value, values[i])));
+  line.append(words);
+  if (values) line.append(barOf(own, i), el("span", "value", say(meta.value, values[i])));
   return line;
 }
 

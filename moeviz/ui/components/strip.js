@@ -130,7 +130,8 @@ function tokenTable(own, most, file = false) {
   meta.units.forEach((text, i) => {
     for (let p = 0; p < count[i] && rows.length < most; p++) {
       const t = first[i] + p;
-      const cells = [t + 1, spelt(text) + (count[i] > 1 ? ` ${p + 1}/${count[i]}` : ""), ids[t]];
+      const id = ids[t] < 0 ? (file ? null : "") : ids[t];
+      const cells = [t + 1, spelt(text) + (count[i] > 1 ? ` ${p + 1}/${count[i]}` : ""), id];
       if (meta.kind === "value") cells.push(value[t]);
       for (let s = t * K; s < (t + 1) * K; s++) cells.push(...(file ? choiceCells(own.picture, s) : [choiceText(own.picture, s)]));
       if (mate) cells.push(twin[t] < 0 ? "" : [...mate.slice(t * K, (t + 1) * K)].filter((e) => e >= 0).join(", "));
@@ -207,7 +208,7 @@ function chips(own) {
     const chip = el("button", "chip");
     chip.append(el("b", "", String(expert)), share);
     chip.dataset.expert = expert;
-    chip.title = `Expert ${expert} is first choice of ${share} of the tokens`;
+    chip.title = `Expert ${expert} is ${meta.first} ${share} of the tokens`;
     chip.setAttribute("aria-label", chip.title);
     chip.style.background = own.colours[place] ?? "transparent";
     chip.style.color = own.inks[place] ?? own.theme.text;
@@ -344,11 +345,13 @@ function take(own, unit, range = false, wait = 0) {
 function hover(own, i, span) {
   const { meta, first, count, value } = own.picture;
   const t = first[i];
-  const which = count[i] > 1 ? `tokens ${t + 1} to ${t + count[i]}, pieces of one character` : `token ${t + 1}, id ${own.picture.ids[t]}`;
+  const which = count[i] > 1 ? `tokens ${t + 1} to ${t + count[i]}, pieces of one character` : `token ${t + 1}${idWords(own.picture.ids[t])}`;
   const lines = [[spelt(meta.units[i]), "title"], [`${which}, layer ${meta.layer}`, "soft"]];
   if (meta.kind === "value") lines.push([`${meta.legend}: ${digits(value[t])}`, ""]);
   own.tip.show(lines, routes(own, t, count[i]), span.getClientRects()[0] ?? span.getBoundingClientRect());
 }
+
+const idWords = (id) => (id < 0 ? "" : `, id ${id}`);
 
 // Experts, gates and probabilities of a unit's tokens, one line each.
 function routes(own, t, count) {
@@ -358,11 +361,11 @@ function routes(own, t, count) {
   if (own.picture.mate) return twinRows(own, t, count);
   for (let s = t * meta.chosen; s < Math.min(t + count, t + 4) * meta.chosen; s++) {
     if (experts[s] < 0) continue;
-    const cells = [`expert ${experts[s]}`, digits(gates[s])];
+    const cells = [`expert ${experts[s]}`, ...(gates ? [digits(gates[s])] : [])];
     rows.push(probability ? [...cells, percentText(probability[s])] : cells);
   }
   if (!rows.length) return { rows: [["no expert took it"]] };
-  return { head: ["chosen", "gate", ...(probability ? ["probability"] : [])], rows };
+  return { head: ["chosen", ...(gates ? ["gate"] : []), ...(probability ? ["probability"] : [])], rows };
 }
 
 // Experts of a unit's tokens here and, for a twin, on the other side.
