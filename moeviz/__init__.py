@@ -30,6 +30,7 @@ _HOMES = {
     "open_trace": "moeviz.store.files",
     "routing_from": "moeviz.store.arrays",
     "ask_server": "moeviz.serving.ask",
+    "read_routing": "moeviz.store.readers",
     "plot": "moeviz.charts.figures",
     "load_atlas": "moeviz.corpora.atlas",
     "load_corpus": "moeviz.corpora.read",

@@ -121,12 +121,26 @@ def as_tokens(
     texts = [str(text) for text in texts]
     distinct = {text: -1 - n for n, text in enumerate(dict.fromkeys(texts))}
     ids = _ids(tokens) if tokens is not None else np.array([distinct[t] for t in texts], int)
-    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    spans = np.stack([ends - [len(text) for text in texts], ends], axis=1)
-    spans[spans[:, 0] == spans[:, 1]] = -1
+    source, spans = _joined(texts, ids)
     plain = np.zeros(len(ids), bool)
-    vocabulary = dict(zip(ids.tolist(), texts, strict=True))
-    return Tokens("".join(texts), ids, spans, plain, plain, vocabulary)
+    return Tokens(source, ids, spans, plain, plain, dict(zip(ids.tolist(), texts, strict=True)))
+
+
+def _joined(texts: Sequence[str], ids: np.ndarray) -> tuple[str, np.ndarray]:
+    """(the texts one after the other, [T, 2] where each stands in them; -1 for an empty one).
+
+    Different tokens in a row with the same text beyond ASCII are pieces of one character, which
+    each of them carries; it is put down once.
+    """
+    spans, parts, end = np.full((len(ids), 2), -1), [], 0
+    for t, text in enumerate(texts):
+        piece = t > 0 and text == texts[t - 1] and ids[t] != ids[t - 1] and not text.isascii()
+        if not piece:
+            parts.append(text)
+            end += len(text)
+        if text:
+            spans[t] = end - len(text), end
+    return "".join(parts), spans
 
 
 def _ids(tokens: Sequence[int]) -> np.ndarray:
