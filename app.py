@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from moeviz.ui.door import open_door
+from moeviz.ui.door import explore_by_name, open_door
 from moeviz.ui.house import dress, hidden_pages
 
 open_door()
@@ -10,7 +10,8 @@ st.set_page_config(page_title="MoEViz", page_icon="🔀", layout="wide")
 dress()
 
 pages = [
-    st.Page("pages/explore.py", title="Explore", url_path="explore", default=True),
+    st.Page("pages/explore.py", title="Explore", url_path="home", default=True),
+    st.Page(explore_by_name, title="Explore", url_path="explore", visibility="hidden"),
     st.Page("pages/generate.py", title="Generate", url_path="generate"),
     st.Page("pages/compare.py", title="Compare", url_path="compare"),
     st.Page("pages/capacity.py", title="Capacity", url_path="capacity"),

@@ -4,7 +4,9 @@ import streamlit as st
 
 from moeviz.trace import RoutingTrace
 from moeviz.ui import ask, explore, links
+from moeviz.ui.door import through_door
 
+through_door("explore")
 links.open_link()
 facts = ask.model_bar()
 st.title("Which experts read your text?", anchor=False)

@@ -9,7 +9,7 @@ def open_door() -> None:
 
 
 def through_door(url_path: str) -> None:
-    """Called first by every page but the default one, with its own url_path.
+    """Called first by every page, with its own url_path.
 
     Until somebody has opened the app, Streamlit runs the files of pages/ by themselves, without
     the page list and page config of app.py. A navigation, of any pages, ends that for good.
@@ -19,3 +19,8 @@ def through_door(url_path: str) -> None:
         here = st.Page(open_door, title="MoEViz", url_path=url_path)
         st.navigation([home, here], position="hidden")
         st.rerun()
+
+
+def explore_by_name() -> None:
+    """The page behind /explore: the default page has no name of its own in addresses."""
+    st.switch_page("pages/explore.py", query_params=st.query_params.to_dict())

@@ -19,7 +19,7 @@ from browser.screen import (
 from playwright.sync_api import expect
 
 import moeviz
-from moeviz.bench.screen import open_app, running_app, settle
+from moeviz.bench.screen import open_app, running_app, settle, token
 from moeviz.charts.units import text_units
 from moeviz.charts.words import percent
 from moeviz.metrics.compare import compare
@@ -183,6 +183,18 @@ def test_a_link_to_this_page_may_be_the_first_visit_of_all(visitor):
         expect(page.locator("[data-testid=stSidebar]")).to_have_count(0)
         expect(page.get_by_role("radio", name="Tutel")).to_have_attribute("aria-checked", "true")
         page.close()
+
+
+@pytest.mark.slow  # starts a server of its own
+def test_a_link_to_explore_by_name_is_understood_first_and_later(visitor):
+    with running_app() as url:
+        for _ in range(2):
+            page = visitor()
+            open_app(page, url, "explore?token=7")
+            expect(page.get_by_role("link", name="Capacity")).to_be_visible()
+            expect(page.locator("[data-testid=stSidebar]")).to_have_count(0)
+            expect(token(page, 7)).to_have_attribute("aria-selected", "true")
+            page.close()
 
 
 def time_turn(page, factor: float) -> float:
