@@ -18,6 +18,7 @@ _HOMES = {
     "load_model": "moeviz.models",
     "adopt": "moeviz.models",
     "trace_text": "moeviz.models",
+    "trace_size": "moeviz.models",
     "generate": "moeviz.models.generate",
     "CapacityRule": "moeviz.rules.capacity",
     "parse_rule": "moeviz.rules.reading",

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from moeviz import __version__
@@ -27,6 +28,7 @@ BENCHES = {
     "screen": ("moeviz.bench.screen", "screen_speed"),
     "map": ("moeviz.bench.maps", "map_speed"),
     "dial": ("moeviz.bench.dial", "dial_speed"),
+    "file": ("moeviz.bench.file", "file_speed"),
 }
 """Name of each benchmark, and the function that gives its ratios."""
 
@@ -68,7 +70,25 @@ def _parser() -> argparse.ArgumentParser:
     text.add_argument("--file", help="a UTF-8 text file, or - for standard input")
     trace.add_argument("--out", help="trace file to write, for example a.moetrace")
     trace.add_argument("--truncate", action="store_true", help="cut a text that is too long")
-    trace.add_argument("--no-logits", action="store_true", help="keep choices and gates only")
+    trace.add_argument(
+        "--long",
+        default="",
+        choices=("windows", "beyond"),
+        help="read a text that is longer than the model takes all the same: in windows, each a "
+        "text of its own, or beyond what the model was trained for (rotary positions only)",
+    )
+    trace.add_argument(
+        "--logits",
+        default=None,
+        action=argparse.BooleanOptionalAction,
+        help="keep the router logits, or choices and gates only; unless said, the logits of up to "
+        "4,096 tokens are kept, and of a longer text what they take is told before it is read",
+    )
+    trace.add_argument(
+        "--compact",
+        action="store_true",
+        help="write gates and logits in 2 bytes each, rounded to float16 where they need more",
+    )
     _add_server_options(trace)
     _add_model_options(trace)
     trace.set_defaults(run=_trace)
@@ -185,7 +205,7 @@ def _trace(arguments: argparse.Namespace) -> int:
     if arguments.new_tokens and not arguments.endpoint:
         raise MoevizError("--new-tokens needs --endpoint, the server that writes them.")
     trace = _asked(arguments, text) if arguments.endpoint else _run(arguments, text)
-    written = str(trace.save(arguments.out)) if arguments.out else None
+    written = str(trace.save(arguments.out, arguments.compact)) if arguments.out else None
     report = summary(trace)
     if arguments.json:
         print(json.dumps({**report, "file": written}, ensure_ascii=False))
@@ -197,10 +217,18 @@ def _trace(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, text: str) -> RoutingTrace:
-    from moeviz.models import trace_text  # late: torch takes seconds
+    from moeviz.models import trace_size  # late: torch takes seconds
+    from moeviz.models.run import LONG, text_tokens, trace_tokens
 
     model = _load(arguments)
-    return trace_text(model, text, logits=not arguments.no_logits, truncate=arguments.truncate)
+    cut, long = arguments.truncate, arguments.long
+    tokens, notes = text_tokens(model, text, truncate=cut, long=long)
+    if len(tokens) > LONG:
+        print(trace_size(model, len(tokens)), file=sys.stderr)
+    return trace_tokens(
+        model, tokens, logits=arguments.logits, notes=notes, long=long,
+        progress=partial(_told, unit="tokens"),
+    )  # fmt: skip
 
 
 def _asked(arguments: argparse.Namespace, text: str) -> RoutingTrace:
@@ -269,9 +297,9 @@ def _routed(arguments: argparse.Namespace, labels: list[str] | None) -> tuple:
     return route_corpus(model, corpus, **limits, progress=_told), words
 
 
-def _told(done: int, total: int) -> None:
+def _told(done: int, total: int, unit: str = "passages") -> None:
     end = "\n" if done == total else ""
-    print(f"\r{done:,} of {total:,} passages", end=end, file=sys.stderr, flush=True)
+    print(f"\r{done:,} of {total:,} {unit}", end=end, file=sys.stderr, flush=True)
 
 
 def _writable(name: str) -> Path:

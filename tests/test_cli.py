@@ -179,3 +179,26 @@ def test_corpus_refuses_in_one_sentence(folder, tmp_path, capsys):
     )
     assert main(["corpus", "olmoe", "--draws", "3"]) == 1
     assert capsys.readouterr().err == "moeviz: --draws must be at least 19, not 3.\n"
+
+
+def test_a_long_text_is_read_in_windows_and_written_compactly(folder, tmp_path, capsys):
+    out = tmp_path / "a.moetrace"
+    options = ["--model", folder, "--text", "x " * 99, "--long", "windows", "--no-logits"]
+    assert main(["trace", *options, "--out", str(out), "--compact"]) == 0
+    assert "windows of up to 64 tokens" in capsys.readouterr().out
+    trace = moeviz.open_trace(out)
+    assert len(trace.tokens) > 64
+    assert trace.logits is None
+    assert trace.source.notes[-1].startswith("Gates and logits were rounded to float16")
+
+
+def test_what_a_long_text_takes_is_told_before_it_is_read(folder, capsys, monkeypatch):
+    for module in ("run", "long"):
+        monkeypatch.setattr(f"moeviz.models.{module}.LONG", 16)
+    assert main(["trace", "--model", folder, "--text", "x " * 20]) == 0
+    printed = capsys.readouterr()
+    size = next(line for line in printed.err.splitlines() if "choices and gates take" in line)
+    assert size.endswith(" tokens: choices and gates take 0.0 MB, router logits 0.0 MB.")
+    assert "Ask for them with logits=True, or --logits on the command line." in printed.out
+    assert main(["trace", "--model", folder, "--text", "x " * 20, "--logits"]) == 0
+    assert "left out" not in capsys.readouterr().out

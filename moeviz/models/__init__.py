@@ -2,6 +2,7 @@
 
 from moeviz.models.errors import LoadCancelled, ModelError
 from moeviz.models.load import LoadedModel, adopt, load_model
+from moeviz.models.long import TraceSize, trace_size
 from moeviz.models.plan import LoadPlan, plan_load
 from moeviz.models.run import trace_text
 
@@ -10,8 +11,10 @@ __all__ = [
     "LoadPlan",
     "LoadedModel",
     "ModelError",
+    "TraceSize",
     "adopt",
     "load_model",
     "plan_load",
+    "trace_size",
     "trace_text",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -27,6 +27,9 @@ from moeviz.models.tape import run_once
 from moeviz.rules.interventions import Rule, as_rule, check_rule
 from moeviz.trace import EMPTY, Provenance, RouterSpec, RoutingTrace, Tokens
 
+LONG = 4096
+"""Tokens of a text up to which it is read in one pass, and its logits are kept unasked."""
+
 LOSS_ROWS = 1024
 """Rows whose loss is computed at once, so that float32 copies of the logits stay small."""
 
@@ -35,58 +38,80 @@ def trace_text(
     model: LoadedModel,
     text: str,
     rule: AnyRule = None,
-    logits: bool = True,
+    logits: bool | None = None,
     add_special_tokens: bool = True,
     truncate: bool = False,
     stack: str = "",
+    long: str = "",
+    progress: Callable[[int, int], None] | None = None,
 ) -> RoutingTrace:
     """What `model` does with `text`: one forward pass, its routing read at every layer.
 
     rule: in force inside the forward pass, a CapacityRule or any of moeviz.rules.interventions;
     the trace is of the changed run, and what the rule drops is an empty slot in it.
-    logits: keep the router logits [L, T, E] too. add_special_tokens: as the tokenizer does it.
+    logits: keep the router logits [L, T, E] too; unless said, those of up to LONG tokens.
+    `moeviz.trace_size` says what they take. add_special_tokens: as the tokenizer does it.
     truncate: cut a text that is longer than the model takes, and say so in `source.notes`.
+    long: or read it all the same, "windows" or "beyond" (see moeviz.models.long).
     stack: "encoder" or "decoder" of an encoder–decoder; the encoder where it is routed.
+    progress: told (tokens read, tokens in all) of a text of more than LONG tokens.
 
-    Raises TextError for text that is empty, broken or too long, RuleError for a rule that does
-    not fit, CaptureError when a layer's routing could not be read.
+    A text of more than LONG tokens is read piece by piece where the model can do that, so that
+    memory stays bounded; its routes are those of one pass but for rounding.
+
+    Raises TextError for text that is empty, broken or too long, or whose logits do not fit in
+    memory, RuleError for a rule that does not fit, CaptureError when a layer's routing could not
+    be read.
     """
-    tokens, notes = text_tokens(model, text, add_special_tokens, truncate)
-    return trace_tokens(model, tokens, rule, logits, notes, stack)
+    tokens, notes = text_tokens(model, text, add_special_tokens, truncate, long)
+    return trace_tokens(model, tokens, rule, logits, notes, stack, long, progress)
 
 
 def text_tokens(
-    model: LoadedModel, text: str, add_special_tokens: bool = True, truncate: bool = False
+    model: LoadedModel,
+    text: str,
+    add_special_tokens: bool = True,
+    truncate: bool = False,
+    long: str = "",
 ) -> tuple[Tokens, list[str]]:
-    """The tokens of a text, and notes on what was cut; arguments and errors as `trace_text`."""
+    """The tokens of a text, and notes on its length; arguments and errors as `trace_text`."""
     if model.tokenizer is None:
         raise TextError(f"{model.name} was adopted without a tokenizer; use trace_tokens.")
     tokens = encode(model.tokenizer, text, add_special_tokens)
-    notes = []
-    if model.max_tokens and len(tokens) > model.max_tokens:
-        if not truncate:
-            raise TextError(
-                f"The text has {len(tokens):,} tokens, but {model.name} takes at most "
-                f"{model.max_tokens:,}. Shorten it, or allow it to be cut."
-            )
-        notes.append(
-            f"The text was cut: {model.name} takes at most {model.max_tokens:,} tokens, so only "
-            f"the first {model.max_tokens:,} of {len(tokens):,} are shown."
+    if not model.max_tokens or len(tokens) <= model.max_tokens:
+        return tokens, []
+    if long:
+        from moeviz.models.long import about_long  # late: it leans on this module
+
+        return tokens, [about_long(model, len(tokens), long)]
+    if not truncate:
+        raise TextError(
+            f"The text has {len(tokens):,} tokens, but {model.name} takes at most "
+            f"{model.max_tokens:,}. Shorten it, or allow it to be cut."
         )
-        tokens = cut(tokens, model.max_tokens)
-    return tokens, notes
+    note = (
+        f"The text was cut: {model.name} takes at most {model.max_tokens:,} tokens, so only "
+        f"the first {model.max_tokens:,} of {len(tokens):,} are shown."
+    )
+    return cut(tokens, model.max_tokens), [note]
 
 
 def trace_tokens(
     model: LoadedModel,
     tokens: Tokens,
     rule: AnyRule = None,
-    logits: bool = True,
+    logits: bool | None = None,
     notes: Sequence[str] = (),
     stack: str = "",
+    long: str = "",
+    progress: Callable[[int, int], None] | None = None,
 ) -> RoutingTrace:
     """As `trace_text`, for a text that is cut into tokens already."""
-    return traced(model, tokens, rule, logits, notes, stack)[0]
+    if len(tokens) > LONG or (long == "windows" and 0 < model.max_tokens < len(tokens)):
+        from moeviz.models.long import trace_long  # late: it leans on this module
+
+        return trace_long(model, tokens, rule, logits, notes, stack, long, progress)
+    return traced(model, tokens, rule, logits is not False, notes, stack)[0]
 
 
 def traced(
@@ -131,19 +156,59 @@ def assemble(
     rule: AnyRule = None,
 ) -> RoutingTrace:
     """The trace of `tokens` from what each site of `model` was heard to choose for them."""
+    rows = read_rows(model, step, stack, len(tokens), logits, rule)
+    return trace_of(model, tokens, rows, stack, loss, notes, rule)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The arrays [L, R, ...] of a trace for R rows of a stack, apart from the model's device.
+
+    widths: [L] slots of each layer. layers: [L] their places in the model.
+    """
+
+    arrays: dict[str, np.ndarray | None]
+    widths: tuple[int, ...]
+    layers: tuple[int, ...]
+
+
+def read_rows(
+    model: LoadedModel,
+    step: Sequence[Choice | None],
+    stack: str,
+    count: int,
+    logits: bool,
+    rule: AnyRule = None,
+) -> Rows:
+    """The `count` rows of one step as a trace holds them."""
+    heard = _heard_rows(model, step, stack, as_rule(rule))
+    return Rows(
+        _arrays(heard, model.traits, count, logits),
+        tuple(choice.ids.shape[-1] for _, choice in heard),
+        tuple(site.layer for site, _ in heard),
+    )
+
+
+def trace_of(
+    model: LoadedModel,
+    tokens: Tokens,
+    rows: Rows,
+    stack: str = "decoder",
+    loss: np.ndarray | None = None,
+    notes: Sequence[str] = (),
+    rule: AnyRule = None,
+) -> RoutingTrace:
+    """The trace of `tokens` from the rows that were read for them."""
     rule = as_rule(rule)
-    rows = _heard_rows(model, step, stack, rule)
-    arrays = _arrays(rows, model.traits, len(tokens), logits)
-    widths = [choice.ids.shape[-1] for _, choice in rows]
-    router = spec_under(rule, model.routers[stack], widths)
+    router = spec_under(rule, model.routers[stack], rows.widths)
     if rule is None:
-        notes = (*notes, *_dropped_by_itself(arrays["experts"], router))
+        notes = (*notes, *_dropped_by_itself(rows.arrays["experts"], router))
     return RoutingTrace(
-        **arrays,
+        **rows.arrays,
         tokens=tokens,
         router=router,
         source=_provenance(model, tokens, notes, rule),
-        layers=tuple(site.layer for site, _ in rows),
+        layers=rows.layers,
         loss=loss,
     )
 
@@ -168,7 +233,7 @@ def routes_of(
     bare = [replace(choice, logits=None, scores=None) for choice in joined(heard)]
     rows = _heard_rows(model, bare, "decoder", rule)
     arrays = _arrays(rows, model.traits, len(bare[0].ids), with_logits=False)
-    return arrays["experts"].astype(np.int16), arrays["gates"].astype(np.float32)
+    return arrays["experts"], arrays["gates"]
 
 
 def _heard_rows(
@@ -197,7 +262,7 @@ def _arrays(
     chosen = max(ids.shape[-1] for ids, *_ in layers)
     width = max(traits[site.name].experts for site, _ in rows)
     found: dict[str, np.ndarray | None] = {
-        "experts": np.stack([_padded(ids, chosen, EMPTY) for ids, *_ in layers]),
+        "experts": np.stack([_padded(ids, chosen, EMPTY) for ids, *_ in layers], dtype=np.int16),
         "gates": np.stack([_padded(gates, chosen, 0.0) for _, gates, *_ in layers]),
         "logits": None,
         "scores": None,

@@ -103,7 +103,7 @@ def digest(text: str) -> str:
 def _traced(model: str, digest_of_text: str, stack: str, _text: str) -> RoutingTrace:
     from moeviz.models import trace_text  # late: torch takes seconds
 
-    return trace_text(loaded(model), _text, truncate=True, stack=stack)
+    return trace_text(loaded(model), _text, logits=True, truncate=True, stack=stack)
 
 
 @st.cache_resource(max_entries=40, scope="session", show_spinner=False)
