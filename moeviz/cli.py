@@ -7,6 +7,7 @@ Exit code 0 only on success; what goes wrong is one sentence on standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -25,6 +26,7 @@ BENCHES = {
     "writing": ("moeviz.bench.writing", "writing_speed"),
     "what-if": ("moeviz.bench.what_if", "what_if_speed"),
     "corpus": ("moeviz.bench.corpus", "corpus_speed"),
+    "ray": ("moeviz.bench.cluster", "ray_speed"),
     "screen": ("moeviz.bench.screen", "screen_speed"),
     "map": ("moeviz.bench.maps", "map_speed"),
     "dial": ("moeviz.bench.dial", "dial_speed"),
@@ -98,8 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     corpus.add_argument(
         "file",
-        help='.csv, .tsv, .jsonl, .parquet or .txt; or "atlas", the texts that ship with MoEViz; '
-        'or "olmoe" or "mixtral", counts published by their authors (no model is run)',
+        help=".csv, .tsv, .jsonl, .parquet or .txt, a folder of them, or a quoted pattern with *; "
+        'or "atlas", the texts that ship with MoEViz; or "olmoe" or "mixtral", counts published '
+        "by their authors (no model is run)",
     )
     corpus.add_argument("--text-column", default="text", help="column of the texts (text)")
     corpus.add_argument(
@@ -113,7 +116,23 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     corpus.add_argument("--draws", type=int, default=199, help="deals behind chance bands (199)")
     corpus.add_argument("--seed", type=int, default=0, help="of the deals (0)")
-    corpus.add_argument("--out", help="folder for report.html and the Parquet tables")
+    corpus.add_argument(
+        "--out", help="folder for report.html, the Parquet tables and, as they are finished, the "
+        "counts of each block of passages, which a later run takes over",
+    )  # fmt: skip
+    corpus.add_argument("--max-passages", type=int, help="passages to stop after (all)")
+    corpus.add_argument("--block", type=int, default=512, help="passages in a block (512)")
+    corpus.add_argument(
+        "--engine", choices=("local", "ray"), default="local",
+        help="one process, or many workers by Ray (local)",
+    )  # fmt: skip
+    corpus.add_argument(
+        "--address", default="", help="of a running Ray cluster, auto or host:port; unless given, "
+        "one is started on this machine for the run",
+    )  # fmt: skip
+    corpus.add_argument(
+        "--workers", type=int, help="Ray workers that each hold the model (one a GPU, else a core)"
+    )
     _add_model_options(corpus)
     corpus.set_defaults(run=_corpus)
 
@@ -178,14 +197,14 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 def _load(arguments: argparse.Namespace):
     from moeviz.models import load_model, plan_load  # late: `moeviz --help` needs no torch
 
-    choice = {
-        "device": arguments.device,
-        "dtype": arguments.dtype,
-        "revision": arguments.revision,
-        "allow_code": arguments.allow_code,
-    }
+    choice = _choice(arguments)
     print(plan_load(arguments.model, **choice), file=sys.stderr)
     return load_model(arguments.model, **choice)
+
+
+def _choice(arguments: argparse.Namespace) -> dict:
+    names = ("device", "dtype", "revision", "allow_code")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def _app(arguments: argparse.Namespace) -> int:
@@ -252,10 +271,12 @@ def _corpus(arguments: argparse.Namespace) -> int:
 
     if arguments.draws < 19:
         raise MoevizError(f"--draws must be at least 19, not {arguments.draws}.")
+    if arguments.engine == "local" and (arguments.address or arguments.workers):
+        raise MoevizError("--address and --workers go with --engine ray.")
     folder = _writable(arguments.out) if arguments.out else None
     named = [name.strip() for name in (arguments.label_columns or "").split(",")]
     labels = [name for name in named if name] or None
-    routing, words = _routed(arguments, labels)
+    routing, words, failed = _routed(arguments, labels, folder)
     found = findings(routing, labels, arguments.draws, arguments.seed, words)
     files = []
     if folder is not None:
@@ -272,29 +293,69 @@ def _corpus(arguments: argparse.Namespace) -> int:
         print(_corpus_table(report))
         if files:
             print(f"\nWrote {len(files)} files to {folder}; open {files[0]}")
-    return 0
+    for sentence in failed:
+        print(f"moeviz: {sentence}", file=sys.stderr)
+    return 1 if failed else 0
 
 
-def _routed(arguments: argparse.Namespace, labels: list[str] | None) -> tuple:
-    """The corpus run asked for, and the words of each value of its labels where text was read."""
-    from moeviz.corpora.atlas import load_atlas
+def _routed(arguments: argparse.Namespace, labels: list[str] | None, folder: Path | None) -> tuple:
+    """The corpus run asked for, the words of each value of its labels where text was read, and a
+    sentence for each block that could not be counted."""
     from moeviz.corpora.published import NAMES, published_corpus
 
     if arguments.file in NAMES:
-        return published_corpus(arguments.file), {}
-    from moeviz.corpora.read import load_corpus
+        return published_corpus(arguments.file), {}, ()
+    from moeviz.corpora.parts import PartFolder
+    from moeviz.corpora.stream import survey
+    from moeviz.engines.blocks import Settings, route_blocks
 
-    atlas = arguments.file == "atlas"
-    corpus = load_atlas() if atlas else load_corpus(arguments.file, arguments.text_column, labels)
-    from moeviz.engines.local import label_words, route_corpus, route_written  # late: torch
+    stream = _stream(arguments, labels)
+    contents = survey(stream)  # first: what is wrong with a file is told before a model is loaded
+    settings = Settings(
+        arguments.max_tokens, new_tokens=arguments.new_tokens, labels=tuple(labels or ())
+    )
+    parts = PartFolder(folder / "parts") if folder else None
+    try:
+        with _engine(arguments) as engine:
+            run = route_blocks(stream, engine, settings, parts, _told, contents)
+    except KeyboardInterrupt:
+        kept = f"Finished blocks are in {parts.path}; run the same again to go on." if parts else (
+            "Nothing was kept, because no --out was given."
+        )  # fmt: skip
+        print(f"\nmoeviz: Stopped. {kept}", file=sys.stderr)
+        raise
+    if run.found:
+        print(f"Blocks that had been finished before: {run.found:,}.", file=sys.stderr)
+    return run.routing, run.words, run.failed
 
-    model = _load(arguments)
-    limits = {"max_tokens": arguments.max_tokens}
-    if arguments.new_tokens:
-        written = route_written(model, corpus, arguments.new_tokens, **limits, progress=_told)
-        return written, {}
-    words = label_words(model, corpus, labels or list(corpus.labels), **limits)
-    return route_corpus(model, corpus, **limits, progress=_told), words
+
+def _stream(arguments: argparse.Namespace, labels: list[str] | None):
+    from moeviz.corpora.atlas import load_atlas
+    from moeviz.corpora.stream import InMemory, text_files
+
+    size, most = arguments.block, arguments.max_passages
+    if arguments.file == "atlas":
+        return InMemory(load_atlas(), size, most)
+    return text_files(arguments.file, arguments.text_column, labels, size, most)
+
+
+@contextlib.contextmanager
+def _engine(arguments: argparse.Namespace):
+    """The engine asked for; what it started ends with it."""
+    if arguments.engine == "local":
+        from moeviz.engines.blocks import LocalEngine
+
+        yield LocalEngine(_load(arguments))
+        return
+    from moeviz.engines.cluster import ray_engine
+
+    cluster = ray_engine(
+        arguments.model, arguments.address, arguments.workers, **_choice(arguments)
+    )
+    # Ray tells on standard output of workers that died; only the report belongs there.
+    with contextlib.redirect_stdout(sys.stderr), cluster as engine:
+        print(f"{engine.workers} workers on Ray, each with {arguments.model}", file=sys.stderr)
+        yield engine
 
 
 def _told(done: int, total: int, unit: str = "passages") -> None:

@@ -168,6 +168,24 @@ def test_corpus_counts_what_the_model_writes(folder, tmp_path, capsys):
     assert 0 < told["tokens"] <= 6
 
 
+def test_corpus_goes_on_where_an_earlier_run_stopped(folder, tmp_path, capsys):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("\n\n".join(f"{name} {number}" for number in range(4)))
+    out = ["--out", str(tmp_path / "out"), "--json"]
+    command = ["corpus", str(tmp_path / "?.txt"), "--model", folder, "--block", "2", *out]
+    assert main([*command, "--max-passages", "5"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["passages"] == 5
+    assert told["notes"][-1] == "Of ?.txt no more than 5 passages were asked for."
+    assert len(list((tmp_path / "out" / "parts").iterdir())) == 3
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["passages"] == 8
+    assert printed.err.splitlines()[-1] == "Blocks that had been finished before: 2."
+    assert main(command) == 0
+    assert "8 of 8 passages" not in capsys.readouterr().err  # nothing was left to count
+
+
 def test_corpus_refuses_in_one_sentence(folder, tmp_path, capsys):
     assert main(["corpus", str(tmp_path / "none.csv"), "--model", folder]) == 1
     want = f"moeviz: Cannot read {tmp_path}/none.csv: No such file or directory.\n"
@@ -177,6 +195,8 @@ def test_corpus_refuses_in_one_sentence(folder, tmp_path, capsys):
         "moeviz: published counts of allenai/OLMoE-1B-7B-0924 has no label 'language'; it has "
         "domain.\n"
     )
+    assert main(["corpus", "atlas", "--workers", "2"]) == 1
+    assert capsys.readouterr().err == "moeviz: --address and --workers go with --engine ray.\n"
     assert main(["corpus", "olmoe", "--draws", "3"]) == 1
     assert capsys.readouterr().err == "moeviz: --draws must be at least 19, not 3.\n"
 

@@ -48,7 +48,10 @@ LIBRARIES = {
     "plotly": {"charts"},
     "httpx2": {"serving"},  # one room speaks to servers, with its limits of time and size
 }
-LATE_LIBRARIES = {"umap": {"metrics"}}
+LATE_LIBRARIES = {
+    "umap": {"metrics"},
+    "ray": {"engines"},  # an optional extra
+}
 
 
 def room_of(path: Path) -> str:
@@ -117,6 +120,8 @@ def test_no_import_crosses_a_wall(path):
         ("pages", "import torch", "pages imports torch"),
         ("pages", "def f():\n    from moeviz.models import x", "pages imports moeviz.models.x"),
         ("metrics", "import umap", "umap belongs inside a function"),
+        ("engines", "import ray.data", "ray.data belongs inside a function"),
+        ("bench", "def f():\n    import ray", "ray belongs inside a function"),
         ("ui", "from moeviz.models import x", "ui imports moeviz.models.x"),
         ("models", "from moeviz.metrics import x", "models imports moeviz.metrics.x"),
         ("serving", "def f():\n    import torch", "serving imports torch"),

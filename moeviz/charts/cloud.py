@@ -81,17 +81,21 @@ def tint_picture(
     placed: Sequence[Mapping] = (),
     value: np.ndarray | None = None,
     label: str = "",
+    times: bool = False,
 ) -> Picture:
     """How the cloud `name` is coloured: by a column, or by a value [P] named `label`.
 
+    times: the value is a factor, not a share.
     placed: texts put on the map, each {x, y, near, label} with x and y as `on_screen` gives them.
     """
     meta = {"for": name, "column": column, "placed": list(placed)}
     if value is None:
         return Picture(meta)
     low, high = 0.0, float(max(np.max(value), 1e-9))
-    ends = ["0 %", f"{100 * high:.0f} %"]
-    meta |= {"label": label, "low": low, "high": high, "ends": ends, "stamp": label}
+    ends = ["0", f"{high:.1f} ×"] if times else ["0 %", f"{100 * high:.0f} %"]
+    meta |= {
+        "label": label, "low": low, "high": high, "ends": ends, "stamp": label, "times": times,
+    }  # fmt: skip
     return Picture(meta, {"value": np.rint(255 * value / high).astype(np.uint8)})
 
 

@@ -41,7 +41,7 @@ def label_grid(routing: CorpusRouting, found: Specialisation, row: int, layer: s
             f"even router gives {percent(found.chance[row])}. Stronger orange: more than {label}s "
             f"do on average. {chance} Click a cell for the expert's card."
         ),
-        **_common(routing, f"{label}-{row}", palette.loss()),
+        **framed(routing, f"{label}-{row}", palette.loss()),
         "columns": size,
     }  # fmt: skip
     inside = np.zeros(share.shape) if band.above is None else ~band.above[row, :, :size]
@@ -84,7 +84,7 @@ def selectivity_grid(
             f"Each cell is one expert: the bits that one look at whether a token chose it tells on "
             f"the token's {found.label} (mutual information), {chance}. Click a cell for its card."
         ),
-        **_common(routing, f"selectivity-{found.label}", palette.sequential()),
+        **framed(routing, f"selectivity-{found.label}", palette.sequential()),
     }
     return Picture(meta, {"values": quantised(bits, 0.0, high)})
 
@@ -109,7 +109,7 @@ def layer_lines(
         "upright": {"at": float(row), "name": ""},
         "band": {"name": "chance"},
         "read": read,
-        **_inked(routing, title),
+        **inked(routing, title),
     }  # fmt: skip
     arrays = {"xs": places, "values": values, "low": band[:, 0], "high": band[:, 1]}
     return Picture(meta, {n: np.ascontiguousarray(a, np.float32) for n, a in arrays.items()})
@@ -132,7 +132,7 @@ def position_bars(routing: CorpusRouting, card: ExpertCard, layer: str) -> Pictu
             "the first token. The dashed line is its share of all tokens: bars near it mean the "
             "place does not matter. Late places have few tokens."
         ),
-        **_inked(routing, f"positions-{card.row}-{card.expert}"),
+        **inked(routing, f"positions-{card.row}-{card.expert}"),
     }
     return Picture(meta, {"kept": card.positions[seen].astype(np.float32)})
 
@@ -154,7 +154,7 @@ def partner_bars(routing: CorpusRouting, card: ExpertCard, layer: str) -> Pictur
             "too (N_ij / N_i). Dashed: (K − 1) / (E − 1), company at random. Click a bar to open "
             "that expert."
         ),
-        **_inked(routing, f"partners-{card.row}-{card.expert}"),
+        **inked(routing, f"partners-{card.row}-{card.expert}"),
     }
     return Picture(meta, {"kept": np.nan_to_num(card.partners[:size]).astype(np.float32)})
 
@@ -232,7 +232,8 @@ def moment_grid(
     )
 
 
-def _common(routing: CorpusRouting, key: str, scale: palette.Scale) -> dict:
+def framed(routing: CorpusRouting, key: str, scale: palette.Scale) -> dict:
+    """What every grid over one run carries."""
     return {
         "key": f"{routing.model}-{routing.corpus}-{key}",
         "model": model_name(routing.model),
@@ -243,7 +244,8 @@ def _common(routing: CorpusRouting, key: str, scale: palette.Scale) -> dict:
     }
 
 
-def _inked(routing: CorpusRouting, key: str) -> dict:
+def inked(routing: CorpusRouting, key: str) -> dict:
+    """What every plot over one run carries."""
     light, dark = palette.inks()
     return {
         "key": f"{routing.model}-{routing.corpus}-{key}",

@@ -7,6 +7,7 @@ take as much room as all the rest and nothing on screen needs.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import lzma
@@ -17,6 +18,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from moeviz.corpora.corpus import Corpus
+from moeviz.corpora.packing import header, small
 from moeviz.corpora.routing import CorpusRouting, TokenCounts
 
 FILE = Path(__file__).parent / "atlas_demo.safetensors.xz"
@@ -28,9 +30,14 @@ _PLAIN = ("tokens", "counts", "first", "same_first", "shared", "neighbours", "to
 
 @dataclass(frozen=True)
 class Bundled:
-    """The routing, and layouts of its passages [P, 2] and experts [X, 2] by UMAP from `seed`."""
+    """The routing, and layouts of its passages [P, 2] and experts [X, 2] by UMAP from `seed`.
+
+    written: the counts of what the model wrote after the passages `rows`.
+    """
 
     routing: CorpusRouting
+    written: CorpusRouting
+    rows: np.ndarray
     passages: np.ndarray
     experts: np.ndarray
     seed: int
@@ -61,19 +68,30 @@ def bundled(corpus: Corpus) -> Bundled | None:
         vocabulary={kind: _words(arrays, kind) for kind in facts["kinds"]},
         **{name: arrays[name].astype(_kind(name)) for name in _PLAIN},
     )
-    return Bundled(routing, arrays["map_passages"], arrays["map_experts"], facts["seed"])
+    rows = arrays["written_rows"].astype(np.int64)
+    written = dataclasses.replace(
+        routing.where(rows), phase="decode", pieces={},
+        tokens=arrays["written_tokens"].astype(np.int32),
+        counts=arrays["written_counts"].astype(np.int32),
+        **dict.fromkeys(("first", "same_first", "shared", "neighbours")),
+    )  # fmt: skip
+    maps = arrays["map_passages"], arrays["map_experts"]
+    return Bundled(routing, written, rows, *maps, facts["seed"])
 
 
 def write_bundled(
-    routing: CorpusRouting, corpus: Corpus, layouts: tuple[np.ndarray, np.ndarray], seed: int
-) -> Path:
-    """Writes the file that `bundled` reads."""
-    arrays = {name: _small(getattr(routing, name)) for name in _PLAIN}
+    routing: CorpusRouting, written: CorpusRouting, rows: np.ndarray, corpus: Corpus,
+    layouts: tuple[np.ndarray, np.ndarray], seed: int,
+) -> Path:  # fmt: skip
+    """Writes the file that `bundled` reads; written: after the passages `rows`."""
+    arrays = {name: small(getattr(routing, name)) for name in _PLAIN}
     for kind, counted in routing.vocabulary.items():
         arrays[f"{kind}_steps"] = np.diff(counted.keys, prepend=0).astype(np.uint32)
-        arrays[f"{kind}_counts"] = _small(counted.counts)
-        arrays[f"{kind}_tokens"] = _small(counted.tokens)
+        arrays[f"{kind}_counts"] = small(counted.counts)
+        arrays[f"{kind}_tokens"] = small(counted.tokens)
     arrays |= {"map_passages": layouts[0], "map_experts": layouts[1]}
+    arrays |= {"written_rows": small(rows), "written_tokens": small(written.tokens)}
+    arrays["written_counts"] = small(written.counts)
     facts = {
         "layers": routing.layers,
         "experts": routing.experts.tolist(),
@@ -100,8 +118,7 @@ def _model_digest() -> str:
 def _read() -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(arrays, words of the header) of the shipped file."""
     data = lzma.decompress(FILE.read_bytes())
-    head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return load(data), head["__metadata__"]
+    return load(data), header(data)
 
 
 def _words(arrays: dict[str, np.ndarray], kind: str) -> TokenCounts:
@@ -112,8 +129,3 @@ def _words(arrays: dict[str, np.ndarray], kind: str) -> TokenCounts:
 
 def _kind(name: str) -> type:
     return np.int64 if name in ("together", "ranked", "positions") else np.int32
-
-
-def _small(counts: np.ndarray) -> np.ndarray:
-    """Counts in the fewest bytes that hold them."""
-    return counts.astype(np.min_scalar_type(int(counts.max())))

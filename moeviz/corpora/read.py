@@ -6,7 +6,6 @@ Nothing in a file is executed, and no more of it is kept than the limits below a
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,15 +13,13 @@ import numpy as np
 import pandas as pd
 
 from moeviz.corpora.corpus import DOMAIN, LANGUAGE, SOURCE, Corpus, CorpusError
+from moeviz.corpora.rows import MAX_CHARACTERS, SUFFIXES, rows_of
 
 MAX_BYTES = 100_000_000
 MAX_ROWS = 20_000
-MAX_CHARACTERS = 20_000
-"""Of one text; what is longer is cut, and that is said."""
 MAX_VALUES = 100
 """Different values of one label column."""
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
 LIMITS = (
     f"CSV, TSV, JSON Lines, Parquet or plain text; at most {MAX_BYTES // 10**6} MB, of which the "
     f"first {MAX_ROWS:,} rows are read, and {MAX_CHARACTERS:,} characters of each text."
@@ -30,6 +27,7 @@ LIMITS = (
 """The limits as one sentence for the screen."""
 
 _MOST_UNPACKED = 10 * MAX_BYTES
+_AT_ONCE = 1024
 
 
 def load_corpus(
@@ -62,21 +60,22 @@ def read_table(data: bytes, name: str) -> pd.DataFrame:
     name: the file's; its ending says what it is. One row more than MAX_ROWS is read, so that
     `table_corpus` can say that there are more.
     """
-    suffix = Path(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise CorpusError(
-            f"{name} is not a file that can be read: give {', '.join(SUFFIXES[:-1])} or "
-            f"{SUFFIXES[-1]}."
-        )
     if len(data) > MAX_BYTES:
         raise _too_large(name, len(data))
-    if not data.strip():
+    if not data.strip() and Path(name).suffix.lower() in SUFFIXES:
         raise CorpusError(f"{name} is empty.")
-    table = (
-        _parquet(data, name) if suffix == ".parquet" else _READERS[suffix](_text(data, name), name)
-    )
-    if table.empty:
+    parts, rows, characters = [], 0, 0
+    for part in rows_of(io.BytesIO(data), name, _AT_ONCE):
+        parts.append(part)
+        rows += len(part)
+        characters += sum(int(part[column].str.len().sum()) for column in part)
+        if characters > _MOST_UNPACKED:
+            raise _too_large(name, characters)
+        if rows > MAX_ROWS:
+            break
+    if not rows:
         raise CorpusError(f"{name} has no rows.")
+    table = pd.concat(parts, ignore_index=True).iloc[: MAX_ROWS + 1].fillna("")
     table.columns = [str(column) for column in table.columns]
     return table
 
@@ -96,32 +95,39 @@ def table_corpus(
     if len(table) > MAX_ROWS:
         table = table.iloc[:MAX_ROWS]
         notes.append(f"{name} has more than {MAX_ROWS:,} rows; the first {MAX_ROWS:,} were read.")
-    usable = table[text].map(_usable).to_numpy(bool)
+    usable = table[text].map(usable_text).to_numpy(bool)
     if not usable.any():
         raise CorpusError(f"{name} has no row with text in column {text!r}.")
-    if not usable.all():
-        notes.append(
-            f"{int((~usable).sum()):,} of {len(table):,} rows of {name} held no readable text and "
-            "were left out."
-        )
+    long = table[text][usable].str.len() > MAX_CHARACTERS
+    notes += reading_notes(name, len(table), int((~usable).sum()), int(long.sum()))
     table = table[usable]
-    long = table[text].str.len() > MAX_CHARACTERS
-    if long.any():
-        notes.append(
-            f"{int(long.sum()):,} texts of {name} were cut to {MAX_CHARACTERS:,} characters."
-        )
     return Corpus(
         name=name,
         texts=tuple(table[text].str.slice(0, MAX_CHARACTERS)),
         labels={column: _label(table[column], name) for column in labels},
-        **_families(table),
+        **families(table),
         notes=tuple(notes),
     )
 
 
-def _families(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """documents, families and parallel from columns "document" and "parallel", where they are."""
-    own = np.array([f"row {number}" for number in range(len(table))])
+def reading_notes(name: str, rows: int, unusable: int, cut: int) -> list[str]:
+    """What the reader must know of rows that were left out and texts that were cut."""
+    notes = []
+    if unusable:
+        notes.append(
+            f"{unusable:,} of {rows:,} rows of {name} held no readable text and were left out."
+        )
+    if cut:
+        notes.append(f"{cut:,} texts of {name} were cut to {MAX_CHARACTERS:,} characters.")
+    return notes
+
+
+def families(table: pd.DataFrame, start: int = 0) -> dict[str, np.ndarray]:
+    """documents, families and parallel from columns "document" and "parallel", where they are.
+
+    start: number of the first row, for those that belong to no document.
+    """
+    own = np.array([f"row {number}" for number in range(start, start + len(table))])
     found = {}
     documents = families = own
     if "document" in table:
@@ -145,86 +151,9 @@ def _label(column: pd.Series, name: str) -> np.ndarray:
     return values
 
 
-def _usable(text: str) -> bool:
+def usable_text(text: str) -> bool:
     """Whether a cell holds text that is valid Unicode."""
     return bool(text.strip()) and not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def _text(data: bytes, name: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{name} is not UTF-8 text: byte {error.start:,} is 0x{data[error.start]:02x}. Save it "
-            "as UTF-8."
-        ) from error
-
-
-def _csv(text: str, name: str) -> pd.DataFrame:
-    head = text.partition("\n")[0]
-    separator = max(",;\t", key=head.count)
-    try:
-        return pd.read_csv(
-            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, nrows=MAX_ROWS + 1
-        ).fillna("")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].removeprefix("Error tokenizing data. ")
-        raise CorpusError(f"{name} is not a table: {reason.rstrip('.')}.") from error
-
-
-def _jsonl(text: str, name: str) -> pd.DataFrame:
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise CorpusError(f"Line {number:,} of {name} is not JSON.") from error
-        if not isinstance(row, dict):
-            raise CorpusError(f"Line {number:,} of {name} is not a JSON object of columns.")
-        rows.append({str(column): _cell(value) for column, value in row.items()})
-        if len(rows) > MAX_ROWS:
-            break
-    return pd.DataFrame(rows, dtype=object).fillna("")
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value)
-
-
-def _parquet(data: bytes, name: str) -> pd.DataFrame:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(io.BytesIO(data))
-        groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
-        unpacked = sum(group.total_byte_size for group in groups)
-        if unpacked > _MOST_UNPACKED:
-            raise _too_large(name, unpacked)
-        parts, rows = [], 0
-        for part in file.iter_batches(MAX_ROWS + 1):
-            parts.append(part.to_pandas())
-            rows += len(part)
-            if rows > MAX_ROWS:
-                break
-    except (pa.ArrowException, OSError) as error:
-        raise CorpusError(f"{name} is not a Parquet file, or it is damaged.") from error
-    table = pd.concat(parts).iloc[: MAX_ROWS + 1] if parts else pd.DataFrame()
-    return table.astype(object).where(table.notna(), "").map(str)
-
-
-def _plain(text: str, name: str) -> pd.DataFrame:
-    paragraphs = [part.strip() for part in text.replace("\r\n", "\n").split("\n\n")]
-    return pd.DataFrame(
-        {"text": [part for part in paragraphs if part][: MAX_ROWS + 1]}, dtype=object
-    )
-
-
-_READERS = {".csv": _csv, ".tsv": _csv, ".jsonl": _jsonl, ".txt": _plain}
 
 
 def _too_large(name: str, size: int) -> CorpusError:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from moeviz.corpora.corpus import CorpusError
 from moeviz.corpora.routing import CorpusRouting
+from moeviz.metrics.beyond import beyond
 from moeviz.trace import EMPTY, RoutingTrace, TraceError
 
 VARIANTS = ("paper", "script")
@@ -41,6 +44,37 @@ def corpus_coactivation(routing: CorpusRouting, row: int, variant: str = "paper"
     size = int(routing.experts[row])
     chosen = routing.counts[:, row, :size].sum(axis=0)
     return _share(together[row, :size, :size].astype(float), chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class Company:
+    """Which experts of one layer fire together more than their loads make them.
+
+    share: [E, E] N_ij / N_i, the part of expert i's tokens for which j was chosen too; nan for i
+    itself and for experts that were never chosen. alone: [E, E] the same if each other slot were
+    filled by load alone. even: the same for an even router.
+    above: [E, E] what is more than chance even though so many pairs of the layer were looked at, as
+    in `beyond`, of tokens taken one by one.
+    """
+
+    share: np.ndarray
+    alone: np.ndarray
+    even: float
+    above: np.ndarray
+
+
+def company(routing: CorpusRouting, row: int, variant: str = "paper") -> Company:
+    """The pairs of experts in routed layer `row`; see `coactivation` for the variants."""
+    share = corpus_coactivation(routing, row, variant)
+    size, chosen = len(share), int(routing.chosen[row])
+    load = routing.counts[:, row, :size].sum(axis=0).astype(float)
+    even = coactivation_chance(size, chosen, variant)
+    others = np.where(load.sum() > load, load.sum() - load, np.nan)
+    alone = even * (size - 1) * load / others[:, None]
+    np.fill_diagonal(alone, np.nan)
+    pairs = size * (size - 1)
+    above = beyond(np.nan_to_num(share), np.nan_to_num(alone), load[:, None], pairs)
+    return Company(share, alone, even, above & np.isfinite(share))
 
 
 def _share(together: np.ndarray, chosen: np.ndarray) -> np.ndarray:

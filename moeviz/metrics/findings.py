@@ -11,7 +11,7 @@ import pandas as pd
 from moeviz.corpora.corpus import LANGUAGE, CorpusError
 from moeviz.corpora.routing import CorpusRouting
 from moeviz.metrics.centroid import Recall, routing_recall
-from moeviz.metrics.coactivation import corpus_coactivation
+from moeviz.metrics.coactivation import coactivation_chance, corpus_coactivation
 from moeviz.metrics.languages import LanguageDivergence, language_divergence
 from moeviz.metrics.repetition import Repetition, corpus_repetition
 from moeviz.metrics.shuffle import DRAWS
@@ -317,7 +317,8 @@ def _coactivation(routing: CorpusRouting) -> pd.DataFrame:
                     "other": other,
                     "share": share[one, other],
                     "script_share": script[one, other],
-                    "chance": (chosen - 1) / max(1, size - 1),
+                    "chance": coactivation_chance(size, chosen),
+                    "script_chance": coactivation_chance(size, chosen, "script"),
                 }
             )
         )

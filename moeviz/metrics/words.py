@@ -8,11 +8,10 @@ import numpy as np
 
 from moeviz.corpora.corpus import CorpusError
 from moeviz.corpora.routing import CorpusRouting, TokenCounts
+from moeviz.metrics.beyond import beyond
 
 LEAST = 8
 """Occurrences a token needs before its share is looked at."""
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +22,7 @@ class ExpertWords:
     the part of them for which the expert was chosen. base: the expert's share of all tokens; an
     even router gives K / E. lift: [N] share / base.
     above: [N] whether so many would be chosen by chance in at most 5 % of all (expert, token) pairs
-        taken together, if each occurrence were sent there at the base rate. By the bound
-        P(X >= n q) <= exp(-n KL(q | base)), with Bonferroni's correction: on the safe side.
+        taken together, if each occurrence were sent there at the base rate (`beyond`).
     Muennighoff et al. 2024 (arXiv:2409.02060), section 5, vocabulary specialisation.
     """
 
@@ -56,7 +54,7 @@ def expert_words(
     pairs = int((words.tokens >= least).sum()) * int(routing.experts.sum())
     lift = share / base if base else share
     order = np.lexsort((ids, -times, -lift))
-    above = (share > base) & (times * _nats(share, base) > np.log(max(1, pairs) / LEVEL))
+    above = beyond(share, base, times, pairs)
     return ExpertWords(
         ids=ids[order],
         pieces=tuple(routing.pieces.get(int(i), "") for i in ids[order]),
@@ -66,6 +64,25 @@ def expert_words(
         lift=lift[order],
         above=above[order],
     )
+
+
+def layer_words(
+    routing: CorpusRouting, row: int, kind: str = "input", most: int = 40
+) -> list[tuple[int, str, int, float, float]]:
+    """(expert, piece, times, share, lift) of the tokens that most belong to one expert of a layer.
+
+    Only what is above chance in `expert_words`; the highest share first, ties by frequency.
+    """
+    found = []
+    for expert in range(int(routing.experts[row])):
+        words = expert_words(routing, row, expert, kind)
+        columns = (words.pieces, words.times, words.share, words.lift, words.above)
+        found += [
+            (expert, piece, int(times), float(share), float(lift))
+            for piece, times, share, lift, above in zip(*columns, strict=True)
+            if above
+        ]
+    return sorted(found, key=lambda one: (-one[3], -one[2]))[:most]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,11 +168,3 @@ def _counted(routing: CorpusRouting, kind: str) -> TokenCounts:
             "with that kind."
         )
     return routing.vocabulary[kind]
-
-
-def _nats(share: np.ndarray, base: float) -> np.ndarray:
-    """KL divergence in nats of yes or no at `share` from yes or no at `base`."""
-    base = min(max(base, 1e-12), 1 - 1e-12)
-    yes = share * np.log(np.where(share > 0, share, 1) / base)
-    no = (1 - share) * np.log(np.where(share < 1, 1 - share, 1) / (1 - base))
-    return yes + np.where(share < 1, no, 0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from moeviz.training.emergence import saturation
 from moeviz.training.recipe import Recipe
+from moeviz.training.specialise import SPLITS
 
 
 def model_card(figures: dict, moments: dict[str, np.ndarray], twin: dict | None = None) -> str:
@@ -160,6 +161,9 @@ def _routing(figures: dict) -> str:
     rows = (
         (
             answer["question"],
+            percent(answer["right"]),
+            percent(untrained["right"]),
+            percent(answer["right_chance"]),
             percent(answer["accuracy"]),
             percent(untrained["accuracy"]),
             f"{percent(1 / answer['classes'])} ({answer['classes']} classes)",
@@ -167,13 +171,18 @@ def _routing(figures: dict) -> str:
         )
         for answer, untrained in pairs
     )
-    head = ("question", "trained", "before training", "chance", "passages")
+    head = (
+        "question", "passages right", "before training", "chance",
+        "mean over classes", "before training", "chance", "passages",
+    )  # fmt: skip
     return f"""## What routing alone tells
 
-A passage of 64 tokens is turned into nothing but the share of its choices that went to each expert
-of each layer. A nearest-centroid classifier, fitted on half of the validation documents, then names
-the other half; recall is averaged over classes. Before training the routers are random, but
-different words already take different routes: that column is what vocabulary alone gives away.
+A passage of 64 tokens is turned into nothing but how often and how strongly each expert of each
+layer was chosen: square roots of both shares, whitened. The nearest centroid, one for each pair of
+language and domain, fitted on half of the validation documents, then names the other half
+(`moeviz.metrics.centroid`; mean of {SPLITS} ways to halve; the metric was chosen on these texts).
+Before training the routers are random, but different words already take different routes: that
+column is what vocabulary alone gives away.
 
 {table(head, rows)}"""
 

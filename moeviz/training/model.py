@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -87,14 +87,18 @@ def _moe_config(size: Size) -> Qwen3MoeConfig:
 
 @dataclass
 class RouterWatch:
-    """Router logits and choices of the last forward, one entry per MoE layer, in layer order."""
+    """Router logits, choices and their gates of the last forward, one entry per MoE layer, in
+    layer order.
+    """
 
-    logits: list[Tensor]
-    chosen: list[Tensor]
+    logits: list[Tensor] = field(default_factory=list)
+    chosen: list[Tensor] = field(default_factory=list)
+    gates: list[Tensor] = field(default_factory=list)
 
     def clear(self) -> None:
         self.logits.clear()
         self.chosen.clear()
+        self.gates.clear()
 
 
 def watch_routers(model: PreTrainedModel) -> RouterWatch:
@@ -103,7 +107,7 @@ def watch_routers(model: PreTrainedModel) -> RouterWatch:
     Autocast would route in bfloat16, while the app runs the model in float32: near ties would
     then be decided differently in training and in use. A dense model reports nothing.
     """
-    watch = RouterWatch([], [])
+    watch = RouterWatch()
     for layer in model.model.layers:
         if hasattr(layer.mlp, "gate"):
             layer.mlp.gate.forward = _watched(layer.mlp.gate.forward, watch)
@@ -116,6 +120,7 @@ def _watched(route: Callable, watch: RouterWatch) -> Callable:
             logits, gates, chosen = route(hidden.float())
         watch.logits.append(logits)
         watch.chosen.append(chosen)
+        watch.gates.append(gates)
         return logits, gates, chosen
 
     return forward

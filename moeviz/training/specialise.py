@@ -8,34 +8,42 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from moeviz.metrics.centroid import centroid_recall
+from moeviz.metrics.centroid import centroid_recall, halves, passage_features
 from moeviz.training.data import Document
-from moeviz.training.losses import expert_share
 from moeviz.training.model import RouterWatch
 
 PASSAGE = 64  # tokens
-PASSAGES_PER_GROUP = 40
+PASSAGES_PER_GROUP = 120
+SPLITS = 4
 
 
 @dataclass(frozen=True)
 class RoutedPassages:
-    """Expert shares of short passages, flattened over layers, with labels and a fit/test split."""
+    """How often and how strongly short passages chose each expert, with their labels."""
 
-    shares: np.ndarray  # [P, L * E]
+    counts: np.ndarray  # [P, L, E]
+    gates: np.ndarray  # [P, L, E] summed
     languages: np.ndarray  # [P] str
     domains: np.ndarray  # [P] str
-    fit: np.ndarray  # [P] bool
+    families: np.ndarray  # [P] str, documents with their translations
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How often routing alone gives the right label; chance is 1 / classes."""
+    """How often routing alone gives the right label, mean of SPLITS ways to halve the documents.
+
+    accuracy: recall averaged over classes, whose chance is 1 / classes. right: share of passages,
+    right_chance: the same if the answers were dealt at random. passages: in both halves.
+    """
 
     question: str
-    accuracy: float  # recall averaged over classes
+    accuracy: float
     classes: int
+    right: float
+    right_chance: float
     passages: int
 
 
@@ -45,66 +53,93 @@ def route_passages(
 ) -> RoutedPassages:
     """Up to PASSAGES_PER_GROUP passages per (language, domain), each run alone.
 
-    Documents go to the fit or the test half as a whole, translations of each other together.
     <|endoftext|> is routed too but not counted.
     """
     cut = _cut_passages(tokenizer, documents)
-    shares = []
+    counts, gates = [], []
     for batch in torch.tensor([ids for ids, _, _ in cut], device=model.device).split(128):
         watch.clear()
         model.model(batch, use_cache=False)
         chosen = torch.stack([c.view(*batch.shape, -1)[:, 1:] for c in watch.chosen], 1)
-        shares += [_passage_shares(passage, model.config.num_experts) for passage in chosen]
+        weight = torch.stack([g.view(*batch.shape, -1)[:, 1:] for g in watch.gates], 1)
+        counts.append(_summed(chosen, torch.ones_like(weight), model.config.num_experts))
+        gates.append(_summed(chosen, weight, model.config.num_experts))
     return RoutedPassages(
-        shares=torch.stack(shares).cpu().numpy(),
+        counts=torch.cat(counts).cpu().numpy(),
+        gates=torch.cat(gates).cpu().numpy(),
         languages=np.array([document.language for _, document, _ in cut]),
         domains=np.array([document.domain for _, document, _ in cut]),
-        fit=np.array([fit for _, _, fit in cut]),
+        families=np.array([family for _, _, family in cut]),
     )
 
 
-def _passage_shares(chosen: torch.Tensor, experts: int) -> torch.Tensor:
-    """[L * E] shares of one passage; chosen [L, T, K]. Every (layer, expert) is its own number."""
-    return torch.cat([expert_share(layer, experts) for layer in chosen])
+def _summed(chosen: Tensor, weight: Tensor, experts: int) -> Tensor:
+    """[B, L, E] weight [B, L, T, K] added up by chosen expert."""
+    flat = torch.zeros(*chosen.shape[:2], experts, device=chosen.device, dtype=weight.dtype)
+    return flat.scatter_add(2, chosen.flatten(2), weight.flatten(2))
 
 
 def _cut_passages(
     tokenizer: Tokenizer, documents: list[Document]
-) -> list[tuple[list[int], Document, bool]]:
-    """(ids with <|endoftext|> first, document, in the fit half?) of each passage."""
-    taken: dict[tuple, int] = defaultdict(int)
-    halves: dict[str, bool] = {}
-    passages = []
+) -> list[tuple[list[int], Document, str]]:
+    """(ids with <|endoftext|> first, document, its family) of each passage.
+
+    The first passage of every document before any second one.
+    """
+    groups: dict[tuple, list[tuple[int, int, tuple]]] = defaultdict(list)
     for number, document in enumerate(documents):
-        fit = halves.setdefault(document.parallel or str(number), len(halves) % 2 == 0)
         start, *ids = tokenizer.encode(document.text).ids
-        group = (document.language, document.domain, fit)
-        for first in range(0, len(ids) - PASSAGE + 1, 4 * PASSAGE):
-            if taken[group] < PASSAGES_PER_GROUP // 2:
-                taken[group] += 1
-                passages.append(([start, *ids[first : first + PASSAGE]], document, fit))
-    return passages
+        family = document.parallel or str(number)
+        for turn, first in enumerate(range(0, len(ids) - PASSAGE + 1, 2 * PASSAGE)):
+            row = ([start, *ids[first : first + PASSAGE]], document, family)
+            groups[document.language, document.domain].append((turn, number, row))
+    kept = [
+        sorted(group, key=lambda row: row[:2])[:PASSAGES_PER_GROUP] for group in groups.values()
+    ]
+    return [row for group in kept for _, _, row in group]
 
 
 def answers(passages: RoutedPassages) -> list[Answer]:
-    """What routing alone tells, question by question."""
-    everything = np.ones(len(passages.fit), dtype=bool)
+    """What routing alone tells, question by question; those that the passages cannot ask left out.
+
+    A domain of all text has a centroid in each language, and a language one for each domain.
+    """
+    everything = np.ones(len(passages.families), dtype=bool)
     english, code = passages.languages == "en", passages.languages == "code"
-    return [
-        centroid_answer(passages, "language, of all text", passages.languages, everything),
-        centroid_answer(passages, "domain, of all text", passages.domains, everything),
-        centroid_answer(passages, "domain, English only", passages.domains, english),
-        centroid_answer(passages, "kind of code, code only", passages.domains, code),
+    languages, domains = passages.languages, passages.domains
+    asked = [
+        centroid_answer(passages, "language, of all text", languages, everything, domains),
+        centroid_answer(passages, "domain, of all text", domains, everything, languages),
+        centroid_answer(passages, "domain, English only", domains, english),
+        centroid_answer(passages, "kind of code, code only", domains, code),
     ]
+    return [answer for answer in asked if answer is not None]
 
 
 def centroid_answer(
-    passages: RoutedPassages, question: str, labels: np.ndarray, among: np.ndarray
-) -> Answer:
-    """Nearest-centroid classifier on the expert shares; only passages where `among` [P] is true.
+    passages: RoutedPassages,
+    question: str,
+    labels: np.ndarray,
+    among: np.ndarray,
+    groups: np.ndarray | None = None,
+) -> Answer | None:
+    """The metric of `moeviz.metrics.centroid.routing_recall`, where `among` [P] is true.
 
-    A label's centroid is the mean of its passages in the fit half; the other half is tested.
-    Labels without a passage in either half are left out.
+    Square roots of the shares of choices and gates, whitened; a centroid for each pair of label and
+    group. Whole families fit it or are tested. None where some half lacks every label.
     """
-    told = centroid_recall(passages.shares[among], labels[among], passages.fit[among], whiten=False)
-    return Answer(question, told.accuracy, len(told.names), told.passages)
+    parts = (passages.counts[among], passages.gates[among])
+    features = np.hstack([passage_features(part) for part in parts])
+    labels, groups = labels[among], None if groups is None else groups[among]
+    fits = [halves(passages.families[among], seed) for seed in range(SPLITS)]
+    if not all(len(np.intersect1d(labels[fit], labels[~fit])) for fit in fits):
+        return None
+    told = [centroid_recall(features, labels, fit, groups=groups) for fit in fits]
+    return Answer(
+        question=question,
+        accuracy=float(np.mean([one.accuracy for one in told])),
+        classes=max(len(one.names) for one in told),
+        right=float(np.mean([one.right for one in told])),
+        right_chance=float(np.mean([one.right_chance for one in told])),
+        passages=int(among.sum()),
+    )

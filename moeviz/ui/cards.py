@@ -9,9 +9,7 @@ import streamlit as st
 from moeviz.charts import specialise as pictures
 from moeviz.charts import specialise_words as words
 from moeviz.charts.units import text_units
-from moeviz.charts.words import spelt, visible
 from moeviz.metrics.card import ExpertCard, expert_card
-from moeviz.metrics.words import expert_words
 from moeviz.trace import MoevizError
 from moeviz.ui import asking, published, session
 from moeviz.ui.components import heat_grid, picked, plot
@@ -21,6 +19,7 @@ from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import draw, label_choice, labels_of, specialised
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
+from moeviz.ui.tokens import expert_table, kind_choice
 from moeviz.ui.view import text_for_link
 
 SHOWN = 5
@@ -28,8 +27,6 @@ SHOWN = 5
 
 LONGEST = 110
 """Tokens of a passage that are shown."""
-
-MOST_TOKENS = 20
 
 
 def cards_section(data: DataSet, inquiry: Inquiry) -> None:
@@ -59,7 +56,7 @@ def cards_section(data: DataSet, inquiry: Inquiry) -> None:
                  lambda: pictures.partner_bars(routing, card, names[row]), plot,
                  lambda: _take_partner(names[row]))  # fmt: skip
     with right:
-        _tokens(data, card)
+        _tokens(data, inquiry, card)
         if card.positions is not None:
             draw(
                 "positions", data, (row, expert),
@@ -133,33 +130,12 @@ def _labels(data: DataSet, row: int, expert: int) -> None:
         )  # fmt: skip
 
 
-def _tokens(data: DataSet, card: ExpertCard) -> None:
+def _tokens(data: DataSet, inquiry: Inquiry, card: ExpertCard) -> None:
     st.markdown("**Tokens that choose it most**")
-    try:
-        found = expert_words(data.routing, card.row, card.expert)
-    except MoevizError:
+    if not data.routing.vocabulary:
         st.caption("Only totals by domain were published, so its tokens are not known.")
         return
-    best = np.flatnonzero(found.above)[:MOST_TOKENS]
-    if not len(best):
-        st.caption("No token chooses it beyond what chance would show among so many tokens.")
-        return
-    table = {
-        "token": [visible(spelt(found.pieces[i])) for i in best],
-        "times": found.times[best],
-        "chose it": 100 * found.share[best],
-        "lift": found.lift[best],
-    }
-    st.dataframe(
-        pd.DataFrame(table), hide_index=True, height=246,
-        column_config={
-            "chose it": st.column_config.NumberColumn(format="%.0f %%"),
-            "lift": st.column_config.NumberColumn(format="%.1f ×"),
-        },
-    )  # fmt: skip
-    left = int(found.above.sum()) - len(best)
-    more = f" {left:,} more tokens are." if left else ""
-    st.caption(f"All of them beyond chance, even among so many tokens and experts.{more}")
+    expert_table(data, kind_choice(data, inquiry), card.row, card.expert)
 
 
 def _at_work(data: DataSet, row: int, expert: int) -> None:

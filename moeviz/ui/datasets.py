@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import streamlit as st
 
 from moeviz.charts.words import model_name, plural
@@ -18,6 +19,7 @@ from moeviz.corpora.bundled import Bundled, bundled
 from moeviz.corpora.corpus import Corpus
 from moeviz.corpora.published import published_corpus
 from moeviz.corpora.routing import CorpusRouting
+from moeviz.metrics.phases import to_continue
 from moeviz.trace import MoevizError
 from moeviz.ui import ask, session
 from moeviz.ui.inquiry import PUBLISHED
@@ -95,24 +97,55 @@ def _shipped() -> Bundled | None:
     return bundled(load_atlas())
 
 
+def written(data: DataSet) -> tuple[np.ndarray, CorpusRouting] | None:
+    """(rows of passages, what the model wrote after each), or None while there is something to do.
+
+    Of the passages that `to_continue` picks; the atlas by the demo model ships with it.
+    """
+    if data.shipped:
+        return data.shipped.rows, data.shipped.written
+    rows = to_continue(len(data.texts))
+    corpus = Corpus(data.routing.corpus, tuple(data.texts[row] for row in rows))
+    name, size = plain(model_name(data.model)), plural(len(rows), "passage")
+    found = _worked_out(
+        (data.model, f"{data.key}-written"), _write(corpus, data.model),
+        f"{name} has not written anything yet. It continues {size} in the background, one token "
+        "after another, which takes longer than reading; you can stop it at any time.",
+        "Let it write",
+    )  # fmt: skip
+    return None if found is None else (rows, found)
+
+
 def _routed(kind: str, corpus: Corpus, model: str) -> DataSet | None:
     """The corpus by `model`: from this session's runs, or after the visitor asks for a run."""
+    name, size = plain(model_name(model)), plural(len(corpus), "passage")
+    routing = _worked_out(
+        (model, corpus.key), _run(corpus, model),
+        f"{name} has not read these texts yet. It reads {size} in the background; the page stays "
+        "usable, and you can stop it at any time.",
+        "Read them",
+    )  # fmt: skip
+    if routing is None:
+        return None
+    return DataSet(kind, f"{routing.weights}-{corpus.key}", model, routing, corpus.texts)
+
+
+def _worked_out(
+    key: tuple[str, str], make: Callable, invitation: str, button: str
+) -> CorpusRouting | None:
+    """A run of model key[0], from this session or under way, or None after offering to start it."""
     runs: dict[tuple[str, str], CorpusRouting] = st.session_state.setdefault("corpus_runs", {})
-    key = (model, corpus.key)
     if key in runs:
-        routing = runs[key]
-        return DataSet(kind, f"{routing.weights}-{corpus.key}", model, routing, corpus.texts)
+        return runs[key]
     jobs: dict[tuple[str, str], Job] = st.session_state.setdefault("corpus_jobs", {})
     if key in jobs:
         _watch(jobs, key)
         return None
-    if not _loaded(model):
+    if not _loaded(key[0]):
         return None
-    name, size = plain(model_name(model)), plural(len(corpus), "passage")
-    st.info(f"{name} has not read these texts yet. It reads {size} in the background; the page "
-            "stays usable, and you can stop it at any time.")  # fmt: skip
-    if st.button("Read them", type="primary", key="read_corpus"):
-        jobs[key] = Job(_run(corpus, model), _cancelled())
+    st.info(invitation)
+    if st.button(button, type="primary", key="read_corpus"):
+        jobs[key] = Job(make, _cancelled())
         st.rerun()
     return None
 
@@ -134,9 +167,18 @@ def _loaded(model: str) -> bool:
 
 def _run(corpus: Corpus, model: str) -> Callable:
     def run(progress: Callable[[int, int], None]) -> CorpusRouting:
-        from moeviz.engines.local import route_corpus  # late: torch takes seconds
+        from moeviz.engines.local import KINDS, route_corpus  # late: torch takes seconds
 
-        return route_corpus(shelf().take(model), corpus, progress=progress)
+        return route_corpus(shelf().take(model), corpus, vocabulary=KINDS, progress=progress)
+
+    return run
+
+
+def _write(corpus: Corpus, model: str) -> Callable:
+    def run(progress: Callable[[int, int], None]) -> CorpusRouting:
+        from moeviz.engines.local import route_written  # late: torch takes seconds
+
+        return route_written(shelf().take(model), corpus, progress=progress)
 
     return run
 
@@ -155,7 +197,7 @@ def _watch(jobs: dict, key: tuple[str, str]) -> None:
         return
     share = job.look()
     if not job.over:
-        st.progress(share, f"{job.done:,} of {plural(job.of, 'passage')} read")
+        st.progress(share, f"{job.done:,} of {plural(job.of, 'passage')} done")
         if st.button("Stop", key="stop_corpus"):
             job.cancel()
         return

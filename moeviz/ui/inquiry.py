@@ -16,6 +16,7 @@ SECTIONS = {
     "labels": "Who reads what",
     "layers": "Layer by layer",
     "experts": "Expert cards",
+    "habits": "Habits",
     "clusters": "Clusters",
     "training": "Through training",
     "texts": "The texts",
@@ -24,6 +25,17 @@ SECTIONS = {
 
 OF_COUNTS = ("labels", "layers", "experts", "texts")
 """Those that published counts can fill, which hold no passages and are of no model at hand."""
+
+HABITS = {
+    "company": "Who fires together",
+    "words": "What a token settles",
+    "phases": "Reading and writing",
+}
+KINDS = {"input": "Read", "next": "Next in the text", "predicted": "Predicted by the model"}
+"""Tokens that experts were counted against, where each choice was made."""
+
+VARIANT_WORDS = {"paper": "All pairs (paper)", "script": "Neighbours in rank (published script)"}
+"""Ways to count experts that fire together."""
 
 VIEWS = {"umap": "UMAP", "pca": "Principal components"}
 POINTS = {"passages": "Passages", "experts": "Experts"}
@@ -47,6 +59,9 @@ PARAMETERS = (
     "ask",
     "groups",
     "moment",
+    "habit",
+    "kind",
+    "variant",
 )
 
 
@@ -56,7 +71,7 @@ class Inquiry:
 
     layer: place of the routed layer in the model, as a label; expert: its number; both None
     until picked. ask: the question in the search box. groups: of the clusters. moment: of
-    training, counted from 0.
+    training, counted from 0. habit, kind, variant: which habit, of which tokens, counted how.
     """
 
     data: str = "atlas"
@@ -70,6 +85,9 @@ class Inquiry:
     ask: str = ""
     groups: int = 20
     moment: int = 9
+    habit: str = "company"
+    kind: str = "input"
+    variant: str = "paper"
 
 
 def changed(inquiry: Inquiry, wish: Mapping[str, object]) -> Inquiry:
@@ -78,7 +96,10 @@ def changed(inquiry: Inquiry, wish: Mapping[str, object]) -> Inquiry:
     layer, expert and by are words here; the page passes over what its data do not have.
     """
     parts: dict[str, object] = {}
-    choices = {"data": DATA | PUBLISHED, "section": SECTIONS, "of": POINTS, "view": VIEWS}
+    choices = {
+        "data": DATA | PUBLISHED, "section": SECTIONS, "of": POINTS, "view": VIEWS,
+        "habit": HABITS, "kind": KINDS, "variant": VARIANT_WORDS,
+    }  # fmt: skip
     for name, known in choices.items():
         if isinstance(wish.get(name), str) and wish[name] in known:
             parts[name] = wish[name]

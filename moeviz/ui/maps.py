@@ -102,14 +102,13 @@ def _points(key: str, of: str, _data: DataSet) -> Points:
 def _controls(data: DataSet, points: Points, inquiry: Inquiry) -> None:
     """What the map shows and how it is coloured; every choice in sight."""
     colours = {name: name.capitalize() for name in points.columns}
-    if inquiry.of == "passages":
-        colours[LOAD] = "One expert's share"
+    colours[LOAD] = "One expert's share" if inquiry.of == "passages" else "Load"
     by = _colour(points, inquiry)
     with st.container(horizontal=True, key="map_tools", gap="medium"):
         asking.choice("Map of", "of", POINTS, inquiry.of)
         asking.choice("Drawn by", "view", VIEWS, inquiry.view)
         asking.choice("Coloured by", "by", colours, by)
-        if by == LOAD:
+        if by == LOAD and inquiry.of == "passages":
             asking.expert_choice(data.routing, inquiry)
         if inquiry.view == "umap":
             asking.number("Seed of the layout", "seed", inquiry.seed)
@@ -117,7 +116,7 @@ def _controls(data: DataSet, points: Points, inquiry: Inquiry) -> None:
 
 def _colour(points: Points, inquiry: Inquiry) -> str:
     """The colouring asked for, or the first there is."""
-    known = (*points.columns, LOAD) if inquiry.of == "passages" else tuple(points.columns)
+    known = (*points.columns, LOAD)
     return inquiry.by if inquiry.by in known else next(iter(points.columns))
 
 
@@ -161,15 +160,22 @@ def _cloud(data: DataSet, points: Points, shown: RoutingMap, inquiry: Inquiry) -
         )),
     )  # fmt: skip
     by = _colour(points, inquiry)
-    value, label = None, ""
-    if by == LOAD:
-        row, expert = asking.place_of(data.routing, inquiry)
-        features = routing_features(data.routing.counts).reshape(data.routing.shape)
-        value = features[:, row, expert]
-        label = f"Share that {_expert_name(data.routing, row, expert, False)} took in its layer"
+    value, label = _value(data, points, inquiry) if by == LOAD else (None, "")
     placed = _placed(data, points, shown) if of == "passages" else []
     cloud(picture, f"cloud-{of}", lambda: _take_selection(of, len(points.texts)))
-    tint(packed(tint_picture(of, by, placed, value, label)), f"tint-{of}")
+    times = of == "experts"
+    tint(packed(tint_picture(of, by, placed, value, label, times)), f"tint-{of}")
+
+
+def _value(data: DataSet, points: Points, inquiry: Inquiry) -> tuple[np.ndarray, str]:
+    """(what each point is coloured by where no label is, its name)."""
+    routing = data.routing
+    if inquiry.of == "experts":
+        load = routing.counts.sum(axis=0) / np.maximum(routing.assignments.sum(axis=0), 1)[:, None]
+        return (load * routing.experts[:, None]).ravel()[points.places], "Load, 1 × is even"
+    row, expert = asking.place_of(routing, inquiry)
+    share = routing_features(routing.counts).reshape(routing.shape)[:, row, expert]
+    return share, f"Share that {_expert_name(routing, row, expert, False)} took in its layer"
 
 
 def _take_selection(of: str, count: int) -> None:

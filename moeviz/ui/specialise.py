@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from moeviz.charts.words import model_name, plural
-from moeviz.ui import asking, cards, clusters, labels, maps, published, training
+from moeviz.ui import asking, cards, clusters, habits, labels, maps, published, training
 from moeviz.ui.datasets import DataSet
 from moeviz.ui.inquiry import DATA, OF_COUNTS, PUBLISHED, SECTIONS, Inquiry
 from moeviz.ui.markdown import plain
@@ -47,6 +47,7 @@ def section(data: DataSet) -> None:
         "labels": (published if data.published else labels).labels_section,
         "layers": (published if data.published else labels).layers_section,
         "experts": cards.cards_section,
+        "habits": habits.habits_section,
         "clusters": clusters.clusters_section,
         "training": training.training_section,
         "texts": lambda data, inquiry: texts_section(data),

@@ -66,3 +66,10 @@ def test_a_tint_says_its_scale():
     made = tint_picture("passages", "load", value=np.array([0.0, 0.25, 0.5]), label="share")
     assert made.arrays["value"].tolist() == [0, 128, 255]
     assert made.meta["ends"] == ["0 %", "50 %"]
+
+
+def test_a_tint_of_factors_says_so():
+    made = tint_picture("experts", "load", value=np.array([0.5, 2.0]), label="Load", times=True)
+    assert made.meta["ends"] == ["0", "2.0 ×"]
+    assert made.meta["times"]
+    assert made.arrays["value"].tolist() == [64, 255]

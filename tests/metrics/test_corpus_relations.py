@@ -7,12 +7,17 @@ from handmade import make_routing
 from moeviz.corpora.corpus import CorpusError
 from moeviz.corpora.published import published_corpus
 from moeviz.corpora.routing import TokenCounts
-from moeviz.metrics.coactivation import corpus_coactivation
+from moeviz.metrics.coactivation import company, corpus_coactivation
 from moeviz.metrics.languages import language_divergence
 from moeviz.metrics.load import random_choices
 from moeviz.metrics.repetition import corpus_repetition
 from moeviz.metrics.saturation import router_saturation
-from moeviz.metrics.words import expert_words, vocabulary_specialisation, words_explain
+from moeviz.metrics.words import (
+    expert_words,
+    layer_words,
+    vocabulary_specialisation,
+    words_explain,
+)
 from moeviz.trace import TraceError
 
 
@@ -176,3 +181,45 @@ def test_saturation_by_hand_and_by_chance():
         "Saturation compares two checkpoints on the same tokens: choices of one shape [L, T, K], "
         "not (2, 2, 2) and (1, 2, 2)."
     )
+
+
+def test_company_by_hand_beside_what_loads_alone_give():
+    # Top-2 of 3: tokens {0,1} x 60, {0,2} x 20, {1,2} x 20.
+    together = np.array([[[0, 60, 20], [60, 0, 20], [20, 20, 0]]])
+    routing = make_routing([[[80, 80, 40]]], chosen=2, together=together, ranked=together)
+    found = company(routing, 0)
+    np.testing.assert_allclose(found.share[0, 1:], [0.75, 0.25])
+    np.testing.assert_allclose(found.alone[0, 1:], [80 / 120, 40 / 120])
+    np.testing.assert_allclose(found.alone[2, :2], [0.5, 0.5])
+    assert found.even == 0.5
+    assert np.isnan(found.share.diagonal()).all() and np.isnan(found.alone.diagonal()).all()
+    assert not found.above.any()  # 60 of 80 at two thirds: not beyond six looks
+
+
+def test_random_company_is_not_above_chance_in_either_variant_and_planted_is():
+    rng = np.random.default_rng(0)
+    ids = rng.permuted(random_choices(rng, 4000, 12, 3), axis=1)
+    ids[:600] = [3, 7, 5]
+
+    def run(ids):
+        counted = np.zeros((2, 12, 12), int)
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            for kind in (0, 1) if b == a + 1 else (0,):
+                np.add.at(counted[kind], (ids[:, a], ids[:, b]), 1)
+                np.add.at(counted[kind], (ids[:, b], ids[:, a]), 1)
+        counts = np.bincount(ids.ravel(), minlength=12)[None, None]
+        return make_routing(counts, chosen=3, together=counted[:1], ranked=counted[1:])
+
+    for variant in ("paper", "script"):
+        assert not company(run(ids[600:]), 0, variant).above.any()
+        assert company(run(ids), 0, variant).above[3, 7]
+    assert not company(run(ids), 0, "script").above[3, 5]  # never next to each other in rank
+    assert company(run(ids), 0).above[3, 5]
+
+
+def test_words_of_a_layer_are_those_above_chance_the_clearest_first():
+    found = layer_words(words_run([[40, 0, 20, 4], [0, 60, 20, 0]]), 0)
+    assert [(expert, piece, times, share) for expert, piece, times, share, _ in found] == [
+        (1, "t1", 60, 1.0), (0, "t0", 40, 1.0),
+    ]  # fmt: skip
+    assert found[1][4] == pytest.approx(144 / 64)

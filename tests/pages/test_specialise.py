@@ -11,8 +11,11 @@ from moeviz.corpora.atlas import load_atlas
 from moeviz.corpora.bundled import bundled
 from moeviz.metrics.apart import set_apart
 from moeviz.metrics.clusters import purity, sphere_clusters
+from moeviz.metrics.coactivation import company
 from moeviz.metrics.map import pca_map, place, routing_features, with_layout
+from moeviz.metrics.phases import phase_specialisation
 from moeviz.metrics.specialisation import specialisation
+from moeviz.metrics.words import layer_words, vocabulary_specialisation
 from moeviz.ui.maps import text_counts
 
 APP = Path(__file__).parent.parent.parent / "app.py"
@@ -203,3 +206,36 @@ def test_attribution_of_every_source_is_shown(page):
     sources = load_atlas().sources
     assert table["attribution"].tolist() == [source.attribution for source in sources]
     assert set(table.columns) >= {"title", "origin", "licence"}
+
+
+def test_habits_stand_beside_chance(page, shipped):
+    routing = shipped.routing
+    opened(page, section="habits", layer="3")
+    count = int(company(routing, 3).above.sum())
+    assert f"In layer 3, {count} of 240 pairs of experts fire together" in said(page)
+    assert any("both count the same" in caption.value for caption in page.caption)
+    page.button_group(key="ask_habit").set_value("words").run()
+    for kind in ("input", "next"):
+        found = vocabulary_specialisation(routing, kind)
+        told = f"{percent(found.favourite[3])} of the time (chance {percent(found.high[3])})"
+        assert told in said(page)
+    page.button_group(key="ask_kind").set_value("next").run()
+    expert, _, times, *_ = layer_words(routing, 3, "next")[0]
+    first = page.dataframe[0].value.iloc[0]
+    assert (first["expert"], first["times"]) == (expert, times)
+    page.button_group(key="ask_habit").set_value("phases").run()
+    found = phase_specialisation(routing, shipped.written, shipped.rows)
+    top = int(found.divergence.argmax())
+    assert f"most in layer {top} ({found.divergence[top]:.3f} bits)" in said(page)
+    assert components(page) == ["moeviz_grid", "moeviz_plot"]
+    assert page.query_params["habit"] == "phases"
+
+
+def test_experts_are_coloured_by_their_load_against_even(page, shipped):
+    opened(page, of="experts", by="load")
+    counts = shipped.routing.counts.sum(axis=0)
+    busiest = float((counts / counts.mean(axis=1, keepdims=True)).max())
+    tint = next(c for c in page.get("bidi_component") if c.proto.component_name == "moeviz_tint")
+    assert f"{busiest:.1f} ×".encode() in bytes(tint.proto.bytes)
+    assert b"Load, 1" in bytes(tint.proto.bytes)
+    assert [n.label for n in page.number_input] == ["Seed of the layout"]  # no expert to choose

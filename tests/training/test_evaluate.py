@@ -65,27 +65,35 @@ def test_batches_keep_every_row_and_their_size():
     assert all(len(b) == 1 or len(b) * max(len(rows[i]) for i in b) <= 10 for b in batches)
 
 
+def passages_of(counts, labels):
+    families = np.arange(len(labels)).astype(str)
+    return RoutedPassages(counts, counts.astype(float), labels, labels, families)
+
+
 def test_centroids_tell_apart_what_differs_and_nothing_else():
     rng = np.random.default_rng(0)
-    labels = np.array(["a", "b"] * 40)
-    shares = rng.random((80, 4)) * 0.1
-    passages = RoutedPassages(shares, labels, labels, np.arange(80) < 40)
-    everything = np.ones(80, dtype=bool)
-    assert 0.2 < centroid_answer(passages, "?", labels, everything).accuracy < 0.8
-    shares[labels == "b", 1] += 1
-    answer = centroid_answer(passages, "?", labels, everything)
-    assert (answer.accuracy, answer.classes, answer.passages) == (1.0, 2, 40)
+    labels = np.array(["a", "b"] * 100)
+    alike = rng.multinomial(64, [0.25] * 4, size=(200, 1))
+    everything = np.ones(200, dtype=bool)
+    answer = centroid_answer(passages_of(alike, labels), "?", labels, everything)
+    assert 0.35 < answer.accuracy < 0.65
+    unlike = alike + 60 * (labels == "b")[:, None, None] * [0, 1, 0, 0]
+    answer = centroid_answer(passages_of(unlike, labels), "?", labels, everything)
+    assert (answer.accuracy, answer.right, answer.classes, answer.passages) == (1, 1, 2, 200)
+    assert answer.right_chance == pytest.approx(0.5, abs=0.01)
+    assert centroid_answer(passages_of(unlike, labels), "?", labels, np.arange(200) < 1) is None
 
 
-def test_passages_of_one_document_stay_in_one_half(shards):
+def test_passages_are_counted_and_weighed_and_keep_their_family(shards):
     model = build_model(SIZES["tiny"], False, 0).eval()
     documents = [
         Document("the cat sat " * 300, "en", "tales", "same"),
         Document("le chat " * 300, "fr", "tales", "same"),
     ]
     passages = route_passages(model, watch_routers(model), shards.tokenizer, documents)
-    assert len(passages.fit) > 4 and passages.fit.all()
-    np.testing.assert_allclose(passages.shares.sum(1), 2.0, rtol=1e-5)  # one per layer
+    assert len(passages.families) > 4 and set(passages.families) == {"same"}
+    assert (passages.counts.sum(-1) == 2 * 64).all()  # top 2
+    np.testing.assert_allclose(passages.gates.sum(-1), 64, rtol=1e-5)  # gates sum to 1
 
 
 def test_saturation_by_hand():

@@ -643,6 +643,9 @@ function words(own, i) {
   const { meta } = own.picture, { tint } = own;
   const labels = Object.values(own.columns).map((c) => c.classes[c.codes[i]].name).filter(Boolean);
   const lines = [[meta.texts[i], "title"], [labels.join(" · "), "soft"]];
-  if (tint.value) lines.push([`${tint.meta.label}: ${percentText(tint.meta.low + (tint.value[i] / 255) * (tint.meta.high - tint.meta.low))}`, ""]);
+  if (tint.value) {
+    const value = tint.meta.low + (tint.value[i] / 255) * (tint.meta.high - tint.meta.low);
+    lines.push([`${tint.meta.label}: ${tint.meta.times ? `${value.toFixed(1)} ×` : percentText(value)}`, ""]);
+  }
   return lines;
 }
