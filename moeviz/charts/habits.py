@@ -17,11 +17,17 @@ from moeviz.metrics.specialisation import Specialisation
 from moeviz.metrics.words import VocabularySpecialisation
 
 KIND_WORDS = {
-    "input": "the token it reads",
+    "input": "the token that is read",
     "next": "the token that follows",
     "predicted": "the token the model predicts",
 }
 """What a choice of experts is set against, in a sentence."""
+
+WHERE = {
+    "input": "where it is read",
+    "next": "where it comes next",
+    "predicted": "where the model predicts it",
+}
 
 COUNTED = {
     "paper": "both among its choices, whatever their rank (N_ij / N_i, arXiv:2409.02060, eq. 6)",
@@ -103,11 +109,10 @@ def words_lines(
 def words_sentence(found: Mapping[str, VocabularySpecialisation], row: int, layer: str) -> str:
     """What settles the expert in one layer: each kind of token beside its chance."""
     parts = [
-        f"{KIND_WORDS[kind]} goes to its favourite expert {percent(one.favourite[row])} of the "
-        f"time (chance {percent(one.high[row])})"
+        f"{percent(one.favourite[row])} {WHERE[kind]} (chance {percent(one.high[row])})"
         for kind, one in found.items()
     ]
-    return f"In layer {layer}, {'; '.join(parts)}."
+    return f"In layer {layer}, a token's favourite expert takes {', '.join(parts)}."
 
 
 def phase_grid(routing: CorpusRouting, found: Specialisation, layers: Sequence[str]) -> Picture:

@@ -34,9 +34,8 @@ def test_what_tokens_settle_is_told_beside_chance():
         np.array([0.5]), np.array([0.2]), np.array([0.25]), np.array([0.125]), 10, 20
     )
     assert words_sentence({"input": told, "predicted": told}, 0, "3") == (
-        "In layer 3, the token it reads goes to its favourite expert 50 % of the time (chance "
-        "25 %); the token the model predicts goes to its favourite expert 50 % of the time (chance "
-        "25 %)."
+        "In layer 3, a token's favourite expert takes 50 % where it is read (chance 25 %), 50 % "
+        "where the model predicts it (chance 25 %)."
     )
 
 

@@ -215,9 +215,9 @@ def test_habits_stand_beside_chance(page, shipped):
     assert f"In layer 3, {count} of 240 pairs of experts fire together" in said(page)
     assert any("both count the same" in caption.value for caption in page.caption)
     page.button_group(key="ask_habit").set_value("words").run()
-    for kind in ("input", "next"):
+    for kind, where in (("input", "where it is read"), ("next", "where it comes next")):
         found = vocabulary_specialisation(routing, kind)
-        told = f"{percent(found.favourite[3])} of the time (chance {percent(found.high[3])})"
+        told = f"{percent(found.favourite[3])} {where} (chance {percent(found.high[3])})"
         assert told in said(page)
     page.button_group(key="ask_kind").set_value("next").run()
     expert, _, times, *_ = layer_words(routing, 3, "next")[0]
