@@ -30,9 +30,17 @@ def test_the_totals_fit_the_passages():
     routing = bundled(load_atlas()).routing
     assert (routing.counts.sum(axis=-1) == 2 * routing.tokens[:, None]).all()
     assert np.array_equal(routing.first.sum(axis=-1)[:, 0], routing.tokens)
-    assert routing.vocabulary["input"].counts.sum() == routing.counts.sum()
+    for kind in ("input", "predicted"):
+        assert routing.vocabulary[kind].counts.sum() == routing.counts.sum()
     assert routing.positions.sum() == routing.counts.sum()
     assert routing.together.sum() == routing.counts.sum()  # top-2: one partner a choice
+
+
+def test_what_was_written_is_of_the_passages_named():
+    shipped = bundled(load_atlas())
+    assert np.array_equal(shipped.written.documents, shipped.routing.documents[shipped.rows])
+    assert (shipped.written.tokens <= 32).all()
+    assert (shipped.written.counts.sum(axis=-1) == 2 * shipped.written.tokens[:, None]).all()
 
 
 def test_another_corpus_or_other_weights_have_nothing_here(monkeypatch, tmp_path):

@@ -215,7 +215,8 @@ def test_habits_stand_beside_chance(page, shipped):
     assert f"In layer 3, {count} of 240 pairs of experts fire together" in said(page)
     assert any("both count the same" in caption.value for caption in page.caption)
     page.button_group(key="ask_habit").set_value("words").run()
-    for kind, where in (("input", "where it is read"), ("next", "where it comes next")):
+    places = ("where it is read", "where it comes next", "where the model predicts it")
+    for kind, where in zip(("input", "next", "predicted"), places, strict=True):
         found = vocabulary_specialisation(routing, kind)
         told = f"{percent(found.favourite[3])} {where} (chance {percent(found.high[3])})"
         assert told in said(page)
