@@ -120,10 +120,10 @@ def test_search_opens_a_card_and_its_link_opens_it_again(visitor, page, app_url,
     other.get_by_text(f"{chose:,} of {routing.tokens.sum():,} tokens chose it").wait_for()
     read = other.get_by_role("button", name="Read its passages")
     marked = other.locator("[data-testid=stMarkdown] span[style*=background]").first
-    read.or_(marked).wait_for(timeout=90_000)
+    read.or_(marked).wait_for(timeout=180_000)
     if read.is_visible():  # nobody has loaded the model on this server yet
         read.click()
-    marked.wait_for(timeout=90_000)
+    marked.wait_for(timeout=180_000)  # the model loads first
 
 
 def test_a_file_of_ones_own_is_read_and_mapped(page, app_url, tmp_path):
