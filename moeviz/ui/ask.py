@@ -15,6 +15,7 @@ from moeviz.ui.card import model_card, trace_card
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
 from moeviz.ui.picker import asked_model, forget_offer, model_field, models_here, terms
+from moeviz.ui.served import on_server
 from moeviz.ui.shelf import Watch, shelf
 from moeviz.ui.terms import explained
 
@@ -98,7 +99,7 @@ def introduce(
     state["intro"] = explained(plain(model_sentence(trace)))
     with facts.container(horizontal=True, vertical_alignment="center", width="content"):
         st.caption(plain(state["facts"]), width="content")
-        if kept:
+        if kept or on_server(model):
             trace_card(trace)
         else:
             model_card(model)
@@ -214,7 +215,7 @@ def get_ready(slot: DeltaGenerator) -> Callable[[str], None]:
     """
 
     def prepare(name: str) -> None:
-        if name in shelf():
+        if name in shelf() or on_server(name):
             return
         with slot.container(), st.spinner(f"Loading the model {plain(model_name(name))}"):
             plan = session.planned(name)

@@ -32,6 +32,7 @@ from moeviz.ui.capacity import layer_choice
 from moeviz.ui.components import heat_grid, plot, token_strip
 from moeviz.ui.figure import figure
 from moeviz.ui.markdown import plain
+from moeviz.ui.served import wanted
 from moeviz.ui.shelf import shelf
 from moeviz.ui.sides import Sides
 from moeviz.ui.view import View, layer_labels
@@ -78,7 +79,8 @@ def _sides_now(trace: RoutingTrace | None, against: Against) -> Sides | None:
     if against.way == "model":
         if not against.model:
             st.info("Name a model on side B: a hub id, or a folder on this machine.")
-        return sides.two_models(trace, against) if against.model in shelf() else None
+        ready = against.model in shelf() or wanted(against.model)
+        return sides.two_models(trace, against) if ready else None
     if against.way == "trace":
         if not against.trace:
             st.info("Open a trace file on side B, or choose one that is open already.")

@@ -19,6 +19,7 @@ from moeviz.ui.components import heat_grid
 from moeviz.ui.figure import figure
 from moeviz.ui.markdown import plain
 from moeviz.ui.pairs import MOST_TEXTS, PAIRS, texts_of
+from moeviz.ui.served import on_server, served_trace
 from moeviz.ui.view import LONGEST_LINK_TEXT, View, layer_labels
 
 RANKED = 12
@@ -145,19 +146,23 @@ def set_traces(
 
 @st.cache_resource(max_entries=16, scope="session", show_spinner=False)
 def _set_traces(model: str, stack: str, sets: Sets, rule_in_short: str, _rule: Rule | None):
-    from moeviz.models import trace_text  # late: torch takes seconds
-
     both = [texts_of(texts) for texts in (sets.texts_a, sets.texts_b)]
     most = max(map(len, both))
     if most > MOST_TEXTS:
         raise MoevizError(f"A set can have {MOST_TEXTS} texts, one a line; this one has {most:,}.")
     for text in (text for texts in both for text in texts):
         session.check_text(text)
-    options = {"rule": _rule, "logits": False, "truncate": True, "stack": stack}
-    first, second = (
-        [trace_text(session.loaded(model), text, **options) for text in texts] for texts in both
-    )
+    first, second = ([_read(model, text, stack, _rule) for text in texts] for texts in both)
     return first, second
+
+
+def _read(model: str, text: str, stack: str, rule: Rule | None) -> RoutingTrace:
+    if on_server(model) and rule is None:
+        return served_trace(model, text)
+    loaded = session.loaded(model)
+    from moeviz.models import trace_text  # late: torch takes seconds
+
+    return trace_text(loaded, text, rule=rule, logits=False, truncate=True, stack=stack)
 
 
 def finding(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> None:

@@ -12,6 +12,7 @@ from moeviz.rules.interventions import Rule
 from moeviz.trace import RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.at_hand import at_hand
+from moeviz.ui.served import WITHOUT_MODEL, on_server
 from moeviz.ui.shelf import shelf
 
 
@@ -38,7 +39,8 @@ def _enforced(
 def obstacle(trace: RoutingTrace) -> str:
     """Why a rule cannot be enforced on what is on screen, in one sentence; "" where it can."""
     if session.kept() is None:
-        return ""
+        name = session.shown()[0]
+        return WITHOUT_MODEL.format(name=name) if on_server(name) else ""
     if trace.source.rule:
         return f"This trace was made with a rule in force already: {trace.source.rule}."
     if not trace.tokens.source:

@@ -1,4 +1,5 @@
-"""What whoever started the server decided for all visitors: pages left out, the longest text."""
+"""What whoever started the server decided for all visitors: pages left out, the longest text, and
+which servers with models may be asked."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import os
 from typing import Any
 
 import streamlit as st
+
+from moeviz.trace import MoevizError
 
 LONGEST_TEXT = 2_000_000
 """Characters we hand to a tokenizer; beyond it a paste is a mistake, not a text."""
@@ -33,6 +36,38 @@ def longest_text() -> int:
     """Most characters of a text: MOEVIZ_MAX_CHARACTERS where that is a number, else 2,000,000."""
     wanted = os.environ.get("MOEVIZ_MAX_CHARACTERS", "")
     return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else LONGEST_TEXT
+
+
+def servers() -> frozenset[str] | None:
+    """Addresses of model servers that visitors may ask, by MOEVIZ_SERVERS: a list with commas, or
+    "none". None: any, as suits whoever runs the app for themselves.
+    """
+    named = os.environ.get("MOEVIZ_SERVERS", "").strip()
+    if not named:
+        return None
+    return frozenset(_address(each) for each in named.split(",")) - {"", "none"}
+
+
+def check_server(address: str) -> None:
+    """Raises MoevizError for a model server that this house does not let visitors ask.
+
+    The one gate: every request of the app to such a server passes it.
+    """
+    allowed = servers()
+    if allowed is not None and _address(address) not in allowed:
+        raise MoevizError(f"{address} is not among the servers that may be asked from here.")
+
+
+def may_have_key(address: str) -> bool:
+    """Whether MOEVIZ_API_KEY may go there: where the house itself named the address, not a visitor
+    or a link."""
+    here = os.environ.get("MOEVIZ_MODEL", "").partition("#")[0]
+    return _address(address) in (servers() or frozenset()) | {_address(here)}
+
+
+def _address(written: str) -> str:
+    """An address as `serving.wire` takes it: the same server in all its spellings, and no other."""
+    return written.strip().rstrip("/").removesuffix("/v1").rstrip("/")
 
 
 def dress() -> None:

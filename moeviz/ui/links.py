@@ -14,6 +14,7 @@ from moeviz.ui import against, draft, lab_setting, pairs, session, setting
 from moeviz.ui.lent import lent
 from moeviz.ui.markdown import plain
 from moeviz.ui.picker import forget_offer, ways_to_load
+from moeviz.ui.served import on_server, want
 from moeviz.ui.view import (
     View,
     changed,
@@ -147,11 +148,15 @@ def link_notes() -> None:
     name = st.session_state.get("offered_model")
     if not name:
         return
-    st.info(plain(st.session_state.get("offer", f"This link was made with the model {name}.")))
+    said = f"This link was made with the model {name}."
+    if on_server(name):
+        said = f"This link asks the server {name}, which would read your text."
+    st.info(plain(st.session_state.get("offer", said)))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         if "offer" in st.session_state:
             ways_to_load(name)
-        st.button("Load it", on_click=_accept_model, type="primary")
+        accept = "Ask it" if on_server(name) else "Load it"
+        st.button(accept, on_click=_accept_model, type="primary")
         st.button("Not now", on_click=forget_offer)
 
 
@@ -159,4 +164,5 @@ def _accept_model() -> None:
     name = st.session_state.pop("offered_model")
     if st.session_state.pop("offer", ""):
         st.session_state["agreed"] = name  # its size was read just now
+    want(name)
     session.ask(model=name)

@@ -99,11 +99,11 @@ class Live:
 
 def begin(model: str, draft: Draft) -> Live:
     """Start to write; raises MoevizError for a prompt or a model that does not allow it."""
+    session.check_text(draft.prompt)
+    loaded = session.loaded(model)
     from moeviz.models.generate import generate  # late: torch takes seconds
     from moeviz.models.inputs import encode
 
-    session.check_text(draft.prompt)
-    loaded = session.loaded(model)
     writing = Writing(
         lambda stop: generate(
             loaded, draft.prompt, draft.most, draft.temperature, draft.top_p, draft.seed, stop=stop

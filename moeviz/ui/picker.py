@@ -11,11 +11,24 @@ from moeviz.charts.words import model_name
 from moeviz.trace import MoevizError
 from moeviz.ui import session
 from moeviz.ui.at_hand import at_hand, cached_models, disk_size, download_size
+from moeviz.ui.house import check_server, servers
 from moeviz.ui.markdown import plain
+from moeviz.ui.served import address_of, on_server, want
 from moeviz.ui.shelf import DTYPES, how, named, shelf
 
 MANY = 6
 """Models listed before the list scrolls."""
+
+
+FIELD = "Hub id or local folder"
+SERVER_FIELD = "Hub id, local folder or server"
+"""What a model can be named by: the second where the house lets visitors ask servers."""
+
+ABOUT_SERVERS = (
+    "A vLLM or SGLang server: your text goes there, and which experts it chose comes back. It must "
+    "have been started with --enable-return-routed-experts. Where its name for the model is no hub "
+    "id, add # and one: http://localhost:8000#Qwen/Qwen3-30B-A3B."
+)
 
 
 def models_here() -> None:
@@ -41,7 +54,13 @@ def models_here() -> None:
 
 
 def terms(name: str) -> str:
-    """What loading `name` takes, in sentences; raises MoevizError when it leads nowhere."""
+    """What loading `name` takes, or asking it where it is a server, in sentences.
+
+    Raises MoevizError when it leads nowhere.
+    """
+    if on_server(name):
+        check_server(address_of(name))
+        return ABOUT_SERVERS
     sentence = str(session.planned(name))
     if at_hand(name):
         size = disk_size(name)
@@ -56,16 +75,17 @@ def model_field(key: str) -> None:
     Nothing is loaded: `wanted_model` says what to load, when the visitor asks for it.
     """
     state = st.session_state
+    label = FIELD if servers() == frozenset() else SERVER_FIELD
     st.text_input(
-        "Hub id or local folder", key=key, placeholder="allenai/OLMoE-1B-7B-0924",
-        on_change=_new_name, args=(key,),
-    )  # fmt: skip
+        label, key=key, placeholder="allenai/OLMoE-1B-7B-0924", on_change=_new_name, args=(key,)
+    )
     if not state[key].strip():
         return
     with st.spinner("Reading its configuration"):
         sentence, good = _read(key)
     if good:
-        _ways(key)
+        if not on_server(state[key].strip()):
+            _ways(key)
         st.caption(plain(sentence))
     else:
         st.error(plain(sentence))
@@ -82,7 +102,10 @@ def asked_model(key: str) -> tuple[str, bool]:
     """(`wanted_model` or "" where it leads nowhere, whether the visitor has read what it takes)."""
     name = wanted_model(key)
     seen = st.session_state.get(f"{key}_read", ("",))[0] == name
-    return (name, seen) if name and _read(key)[1] else ("", seen)
+    if not name or not _read(key)[1]:
+        return "", seen
+    want(name)
+    return name, seen
 
 
 def _read(key: str) -> tuple[str, bool]:

@@ -22,6 +22,7 @@ from moeviz.rules.words import short_count
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui.examples import MIXED as FIRST_TEXT
 from moeviz.ui.house import longest_text
+from moeviz.ui.served import WITHOUT_MODEL, on_server, served_name, served_trace
 from moeviz.ui.shelf import how, shelf
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def default_model() -> str:
 
 
 def loaded(name: str) -> LoadedModel:
-    """The model `name`, loaded once for all visitors."""
+    """The model `name`, loaded once for all visitors; raises MoevizError for one on a server."""
+    if on_server(name):
+        raise MoevizError(WITHOUT_MODEL.format(name=name))
     return shelf().take(name)
 
 
@@ -63,11 +66,15 @@ def planned(name: str) -> LoadPlan:
 def text_trace(model: str, text: str) -> RoutingTrace:
     """What `model` does with `text`; the same pair is traced once in a session.
 
-    Of an encoder-decoder it is the part that the visitor wants to see.
+    Of an encoder-decoder it is the part that the visitor wants to see. A model on a server is
+    asked there; raises MoevizError where that fails.
     """
     wanted = st.session_state.get("stack")
     stack = wanted if wanted in stacks(model) else ""
-    return _traced(model, digest(text), stack, text)
+    if not on_server(model):
+        return _traced(model, digest(text), stack, text)
+    with st.spinner("Asking the server"):
+        return _traced(model, digest(text), stack, text)
 
 
 def traced_again(trace: RoutingTrace) -> RoutingTrace:
@@ -89,7 +96,9 @@ def traced_again(trace: RoutingTrace) -> RoutingTrace:
 
 
 def stacks(model: str) -> tuple[str, ...]:
-    """The parts of `model` that are routed: one, or encoder and decoder."""
+    """The parts of `model` that are routed: one, or encoder and decoder. Servers do not tell."""
+    if on_server(model):
+        return ()
     routers = loaded(model).routers
     return tuple(stack for stack in ("encoder", "decoder") if stack in routers)
 
@@ -101,6 +110,8 @@ def digest(text: str) -> str:
 
 @st.cache_resource(max_entries=4, scope="session", show_spinner=False)
 def _traced(model: str, digest_of_text: str, stack: str, _text: str) -> RoutingTrace:
+    if on_server(model):
+        return served_trace(model, _text)
     from moeviz.models import trace_text  # late: torch takes seconds
 
     return trace_text(loaded(model), _text, logits=True, truncate=True, stack=stack)
@@ -185,7 +196,7 @@ def shown_trace(prepare: Callable[[str], object] = loaded) -> tuple[RoutingTrace
     wish, state = asked(), st.session_state
     shown = state.get("shown")
     if wish == shown:
-        return text_trace(*shown), state.get("trouble", "")
+        return _again(shown, state.get("trouble", ""))
     try:
         check_text(wish[1])
         prepare(wish[0])
@@ -197,7 +208,15 @@ def shown_trace(prepare: Callable[[str], object] = loaded) -> tuple[RoutingTrace
     if shown is None:
         return None, state["trouble"]
     state["asked_model"], state["asked_text"] = shown
-    return text_trace(*shown), state["trouble"]
+    return _again(shown, state["trouble"])
+
+
+def _again(shown: tuple[str, str], trouble: str) -> tuple[RoutingTrace | None, str]:
+    """What was shown before, with the trouble since; a server may have gone meanwhile."""
+    try:
+        return text_trace(*shown), trouble
+    except MoevizError as error:
+        return None, " ".join(dict.fromkeys([trouble, str(error)])).strip()
 
 
 def model_facts(name: str, trace: RoutingTrace) -> str:
@@ -208,10 +227,10 @@ def model_facts(name: str, trace: RoutingTrace) -> str:
     layers, _, experts, chosen = trace.shape
     source = trace.source
     parts = [
-        model_name(how(name)["name"]),
+        served_name(source.model, name) if on_server(name) else model_name(how(name)["name"]),
         plural(layers, "routed layer"),
         f"top-{chosen} of {plural(experts, 'expert')}",
-        "" if kept() else f"{short_count(loaded(name).parameters)} parameters",
+        "" if kept() or on_server(name) else f"{short_count(loaded(name).parameters)} parameters",
         f"{source.dtype} on {source.device}" if source.dtype and source.device else source.dtype,
     ]
     return " · ".join(part for part in parts if part)

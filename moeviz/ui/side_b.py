@@ -16,6 +16,7 @@ from moeviz.ui.against import PAIRS, WAYS, Against, set_against
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
 from moeviz.ui.picker import asked_model, model_field
+from moeviz.ui.served import on_server, want, wanted
 from moeviz.ui.shelf import shelf
 from moeviz.ui.sides import other_text
 
@@ -136,6 +137,9 @@ def _get_model(name: str) -> None:
     """Load B's model; one that is large, or comes from a link, only after a click."""
     if name in shelf():
         return
+    if on_server(name):
+        _get_server(name)
+        return
     state, plan = st.session_state, session.planned(name)
     small = plan.bytes <= ask.ASK_FIRST
     if state.get("b_agreed") != name and not (small and state.get("b_typed") == name):
@@ -147,6 +151,13 @@ def _get_model(name: str) -> None:
         quiet = plan.bytes <= ask.QUIET
         shelf().take(name, None if quiet else ask.progress(str(plan), _let_go))
     slot.empty()
+
+
+def _get_server(name: str) -> None:
+    """Ask before a text goes to a server that only a link names."""
+    if not wanted(name):
+        st.info(plain(f"B is on the server {name}, which would read your text."))
+        st.button("Ask it", key="b_ask", on_click=want, args=(name,))
 
 
 def _let_go() -> None:

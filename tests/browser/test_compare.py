@@ -164,7 +164,7 @@ def test_two_models_are_compared_without_naming_experts(page, app_url, truth, fo
     open_app(page, app_url, "compare")
     with answered(page):
         page.get_by_role("radio", name="Another model").click()
-    page.get_by_label("Hub id or local folder").last.fill(folder)
+    page.get_by_label("Hub id, local folder or server").last.fill(folder)
     with answered(page):
         page.get_by_role("button", name="Load B").click()
     grid(page, "Which layers sort tokens alike").wait_for()

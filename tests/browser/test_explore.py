@@ -336,7 +336,7 @@ def test_a_model_that_cannot_be_had_leaves_the_view(page, app_url, truth, tmp_pa
     ).save_pretrained(tmp_path / "dense")  # fmt: skip
     open_app(page, app_url)
     page.get_by_role("button", name="Change model").click()
-    field = page.get_by_role("textbox", name="Hub id or local folder")
+    field = page.get_by_role("textbox", name="Hub id, local folder or server")
     for name, words in (
         (str(tmp_path / "dense"), "has no Mixture-of-Experts layers"),
         ("no-such-organisation/no-such-model", "no-such-model"),
