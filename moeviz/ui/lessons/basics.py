@@ -44,7 +44,7 @@ def sparse(trace: RoutingTrace) -> None:
 
 def router(trace: RoutingTrace) -> None:
     """The router step by step, with the demo model's own numbers."""
-    labels, rows = token_labels(trace), list(trace.layers)
+    labels = token_labels(trace)
     say(
         "A router is small: it multiplies the hidden state of a token with one vector for each "
         "expert. What comes out are the logits. Follow one token of a real text through the demo "
@@ -55,8 +55,8 @@ def router(trace: RoutingTrace) -> None:
         "Token", range(1, len(labels)), value=8, key="router_token",
         format_func=lambda t: f"{t + 1}: {labels[t]}",
     )  # fmt: skip
-    row = rows.index(right.segmented_control("Layer", rows, default=rows[3], required=True,
-                                             key="router_layer"))  # fmt: skip
+    with right:
+        row = layer_row(trace, "router_layer")
     logits = trace.logits[row, place]
     st.markdown(
         "Step 1, logits: one number for each expert, any size, any sign.  \n"
