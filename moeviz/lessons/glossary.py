@@ -86,6 +86,22 @@ def linked(text: str, page: str = "learn") -> str:
     )
 
 
+def explained_parts(text: str) -> list[str | tuple[str, str, str]]:
+    """The text in pieces: words as they are, and (word, slug, what it means) where a term first
+    stands. Pieces in order make up the text.
+    """
+    seen: set[str] = set()
+    parts: list[str | tuple[str, str, str]] = []
+    for i, piece in enumerate(_WORDS.split(text)):
+        term = _BY_WORD[piece.lower()] if i % 2 else None
+        if term and term.slug not in seen:
+            seen.add(term.slug)
+            parts.append((piece, term.slug, term.means))
+        elif piece:
+            parts.append(piece)
+    return parts
+
+
 _KEPT = re.compile(r"(`[^`]*`|\$[^$]*\$|\[[^\]]*\]\([^)]*\)|\*\*[^*]*\*\*)")
 
 

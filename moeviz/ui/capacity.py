@@ -29,6 +29,7 @@ from moeviz.ui.figure import figure, take_pick
 from moeviz.ui.links import set_view
 from moeviz.ui.markdown import plain
 from moeviz.ui.setting import HIGH, LOW, MOST_COUNT, STEP, Setting, changed, from_link
+from moeviz.ui.terms import headline
 from moeviz.ui.view import View, layer_labels
 
 GROUPS = {"all": "Whole text", "windows": "Windows"}
@@ -147,9 +148,7 @@ def finding(trace: RoutingTrace, view: View, found: Overflow) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="simulated"):
         st.badge("SIMULATED", color="orange", width="content")
         st.caption(plain(words.simulation_note(trace)), width="content")
-    st.markdown(
-        "#### " + plain(words.overflow_sentence(trace, row, labels[row], found, chance)),
-    )
+    headline(words.overflow_sentence(trace, row, labels[row], found, chance))
 
 
 def figures(trace: RoutingTrace, view: View, found: Overflow) -> None:

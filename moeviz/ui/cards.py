@@ -19,6 +19,7 @@ from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import draw, label_choice, labels_of, specialised
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
+from moeviz.ui.terms import headline
 from moeviz.ui.tokens import expert_table, kind_choice
 from moeviz.ui.view import text_for_link
 
@@ -45,7 +46,7 @@ def cards_section(data: DataSet, inquiry: Inquiry) -> None:
         row, expert = asking.expert_choice(routing, inquiry)
     card = _card(data, row, expert)
     st.header(f"Layer {names[row]}, expert {expert}", anchor=False)
-    st.markdown("#### " + plain(words.card_sentence(card, _summary(data, row, expert))))
+    headline(words.card_sentence(card, _summary(data, row, expert)))
     if data.model == session.asked()[0]:
         _what_if(names[row], expert)
     left, right = st.columns(2, gap="medium")

@@ -17,6 +17,7 @@ from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import labels_of
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import headline
 
 MOST, FIRST = 40, 20
 """Groups that can be asked for, and those asked for at first."""
@@ -36,7 +37,7 @@ def clusters_section(data: DataSet, inquiry: Inquiry) -> None:
         st.info(plain(str(error)))
         return
     for label, one in found.items():
-        st.markdown("#### " + plain(words.purity_sentence(one, label, count)))
+        headline(words.purity_sentence(one, label, count))
     left, right = st.columns([3, 2], gap="medium")
     with left:
         _cloud(data, inquiry, groups, count)

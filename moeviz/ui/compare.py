@@ -35,6 +35,7 @@ from moeviz.ui.markdown import plain
 from moeviz.ui.served import wanted
 from moeviz.ui.shelf import shelf
 from moeviz.ui.sides import Sides
+from moeviz.ui.terms import headline, tell
 from moeviz.ui.view import View, layer_labels
 
 FEW = 10
@@ -124,9 +125,9 @@ def show(found: Sides, view: View, against: Against) -> None:
 def _show_difference(found: Sides, view: View, against: Against) -> None:
     a, b, row = found.a, found.b, view.row
     change, labels = _difference(a.key, b.key, found.linked, a, b), layer_labels(a)
-    st.markdown("#### " + plain(words.headline(change, labels)))
+    headline(words.headline(change, labels))
     _toolbar(found, view, against, twins=len(change.twins.pairs) > 0)
-    st.markdown(plain(words.layer_sentence(change, row, labels[row])))
+    tell(words.layer_sentence(change, row, labels[row]))
     if not change.twins.complete:
         st.info("These texts are long and very different, so only tokens that they share at "
                 "their beginning and end are linked.")  # fmt: skip
@@ -182,14 +183,14 @@ def _settling(against: Against, row: int) -> Picture:
 def _show_likeness(found: Sides, view: View, against: Against) -> None:
     a, b, row = found.a, found.b, view.row
     names = (layer_labels(a), layer_labels(b))
-    st.markdown(plain(words.models_sentence(a, b)))
+    tell(words.models_sentence(a, b))
     try:
         like = _likeness(a.key, b.key, a, b)
     except MoevizError as error:
         st.info(plain(str(error)))
         _toolbar(found, view, against)
         return
-    st.markdown("#### " + plain(words.likeness_headline(like, names)))
+    headline(words.likeness_headline(like, names))
     _toolbar(found, view, against)
     draw = _drawer(a, b)
     best = int(np.argmax(like.agreement[row] - like.chance[row]))

@@ -19,6 +19,7 @@ from moeviz.ui.components import plot, token_strip
 from moeviz.ui.figure import figure
 from moeviz.ui.markdown import plain
 from moeviz.ui.setting import MOST_SPARE, Setting, device_choices, devices_shown
+from moeviz.ui.terms import headline, tell
 from moeviz.ui.view import View, layer_labels
 
 BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
@@ -75,8 +76,8 @@ def _show_cost(trace: RoutingTrace, view: View, found: Overflow, cost: Compariso
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="in_force"):
         st.badge("ENFORCED", color="blue", width="content")
         st.caption("The text was run again, and what did not fit was really dropped.")
-    st.markdown("#### " + plain(words.cost_sentence(cost, trace.loss)))
-    st.markdown(plain(words.downstream_sentence(cost, found, labels)))
+    headline(words.cost_sentence(cost, trace.loss))
+    tell(words.downstream_sentence(cost, found, labels))
     left, right = st.columns([3, 2], gap="medium")
     if cost.loss_change is not None:
         with left:
@@ -104,9 +105,7 @@ def devices(trace: RoutingTrace, view: View, setting: Setting) -> None:
     except MoevizError as error:
         st.error(plain(str(error)))
         return
-    st.markdown(
-        "#### " + plain(words.device_sentence(spread, view.row, layer_labels(trace)[view.row]))
-    )
+    headline(words.device_sentence(spread, view.row, layer_labels(trace)[view.row]))
     _show_devices(trace, view, spread, (count, setting.placement, setting.spare))
 
 

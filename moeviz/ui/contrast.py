@@ -20,6 +20,7 @@ from moeviz.ui.figure import figure
 from moeviz.ui.markdown import plain
 from moeviz.ui.pairs import MOST_TEXTS, PAIRS, texts_of
 from moeviz.ui.served import on_server, served_trace
+from moeviz.ui.terms import headline, tell
 from moeviz.ui.view import LONGEST_LINK_TEXT, View, layer_labels
 
 RANKED = 12
@@ -167,7 +168,7 @@ def _read(model: str, text: str, stack: str, rule: Rule | None) -> RoutingTrace:
 
 def finding(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> None:
     """The experts that tell the sets apart, in a sentence, and how chance was reckoned."""
-    st.markdown("#### " + plain(pictures.contrast_sentence(found, names, layer_labels(trace))))
+    headline(pictures.contrast_sentence(found, names, layer_labels(trace)))
     st.caption(plain(pictures.chance_note(found)))
 
 
@@ -218,4 +219,4 @@ def selected(trace: RoutingTrace, view: View, found: Contrast, names: tuple[str,
     """The expert that was clicked, in a sentence."""
     if view.expert is not None and np.isfinite(found.difference[view.row, view.expert]):
         label = layer_labels(trace)[view.row]
-        st.markdown(plain(pictures.expert_sentence(found, view.row, view.expert, names, label)))
+        tell(pictures.expert_sentence(found, view.row, view.expert, names, label))

@@ -17,8 +17,8 @@ from moeviz.ui import measures
 from moeviz.ui.capacity import set_setting
 from moeviz.ui.components import plot
 from moeviz.ui.figure import figure
-from moeviz.ui.markdown import plain
 from moeviz.ui.setting import Setting
+from moeviz.ui.terms import headline, tell
 from moeviz.ui.view import View
 
 NEED_DRAWS = ("aux_loss", "importance")
@@ -36,9 +36,9 @@ def evenness(trace: RoutingTrace, view: View, setting: Setting) -> None:
         on_change=lambda: set_setting({"balance": state["balance"]}),
     )  # fmt: skip
     facts = _facts(trace.key, measure in NEED_DRAWS, trace)
-    st.markdown("#### " + plain(evenness_sentence(trace, facts, measure, view.row)))
+    headline(evenness_sentence(trace, facts, measure, view.row))
     if measure == "aux_loss" and trace.logits is not None:
-        st.markdown(plain(pooled_sentence(trace, facts)))
+        tell(pooled_sentence(trace, facts))
     figure("even", trace, (measure,), lambda: evenness_bars(trace, facts, measure), plot)
 
 

@@ -20,8 +20,8 @@ from moeviz.ui.choice import choice
 from moeviz.ui.components import handout, heat_grid, token_strip, wire
 from moeviz.ui.figure import figure, take_pick
 from moeviz.ui.lent import lent
-from moeviz.ui.markdown import plain
 from moeviz.ui.measures import layer_chance, load_of, same_chance, top_of
+from moeviz.ui.terms import tell
 from moeviz.ui.view import View, layer_labels, text_for_link
 
 MOST_BUTTONS = 24
@@ -75,7 +75,7 @@ def finding(trace: RoutingTrace, view: View) -> None:
     """The layer's load in one sentence, beside what chance alone would do."""
     load, chance = load_of(trace), layer_chance(trace, view.row)
     layer = layer_labels(trace)[view.row]
-    st.markdown(plain(load_sentence(load, chance, view.row, layer, view.expert)))
+    tell(load_sentence(load, chance, view.row, layer, view.expert))
 
 
 def downloads(trace: RoutingTrace) -> None:

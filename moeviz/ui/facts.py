@@ -20,6 +20,7 @@ from moeviz.rules.words import short_bytes, short_count
 from moeviz.trace import MoevizError
 from moeviz.ui.components import packed, plot
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import headline, tell
 
 FIRST = "Mixtral 8x7B"
 """The model that the page opens with: the one most people have heard of."""
@@ -90,7 +91,7 @@ def _facts_of_file(data: bytes, name: str) -> ModelFacts:
 
 def make_up(facts: ModelFacts) -> None:
     """One model: its sentence, where its parameters are, and what they need."""
-    st.markdown("#### " + plain(facts_sentence(facts)))
+    headline(facts_sentence(facts))
     known = next((model for model in known_models() if model.name == facts.name), None)
     if known is not None:
         _published(facts, known)
@@ -104,7 +105,7 @@ def make_up(facts: ModelFacts) -> None:
 def _published(facts: ModelFacts, known: KnownModel) -> None:
     sentence = published_sentence(facts, known.total, known.active)
     words = [sentence, known.note, f"Source: {known.source}."]
-    st.markdown(plain(" ".join(word for word in words if word)))
+    tell(" ".join(word for word in words if word))
 
 
 def _needs(facts: ModelFacts) -> None:

@@ -17,6 +17,7 @@ from moeviz.ui.draft import Draft
 from moeviz.ui.house import hidden_pages, way_to
 from moeviz.ui.live import Live
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import headline
 
 TICK = 0.15
 """Seconds between two looks at what was written meanwhile."""
@@ -170,7 +171,7 @@ def overflow(here: Live) -> None:
         short = f"A group of {rule.group:,} tokens is larger than the text, which has {tokens:,}."
         st.info(plain(short))
         return
-    st.markdown("#### " + plain(running.running_sentence(reel, row, known[-1])))
+    headline(running.running_sentence(reel, row, known[-1]))
     left, right = st.columns([2, 3], gap="medium")
     with left:
         plot(packed(running.running_bars(reel, known[-1])), "running_bars", lambda: None)
@@ -193,7 +194,7 @@ def apart(here: Live) -> None:
     st.header("Do reading and writing use the same experts?", anchor=False)
     a, b, found = _apart(here.trace.key, here.trace)
     labels, row = here.reel.layers, here.row
-    st.markdown("#### " + plain(compare_words.headline(found, labels)))
+    headline(compare_words.headline(found, labels))
     st.caption("A is the prompt, read at once; B is what was written, read token by token.")
     left, right = st.columns([2, 3], gap="medium")
     with left:

@@ -16,6 +16,7 @@ from moeviz.ui.datasets import DataSet, kept, written
 from moeviz.ui.inquiry import HABITS, VARIANT_WORDS, Inquiry
 from moeviz.ui.labels import draw
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import headline
 from moeviz.ui.tokens import kind_choice, layer_table
 
 
@@ -39,7 +40,7 @@ def _company(data: DataSet, inquiry: Inquiry) -> None:
             asking.choice("Counted", "variant", VARIANT_WORDS, variant)
     layer = asking.layer_labels(data.routing)[row]
     found = _pairs(data, row, variant)
-    st.markdown("#### " + plain(pictures.company_sentence(found, layer)))
+    headline(pictures.company_sentence(found, layer))
     draw(
         "company", data, (row, variant),
         lambda: pictures.company_grid(data.routing, found, row, layer, variant), heat_grid,
@@ -59,7 +60,7 @@ def _words(data: DataSet, inquiry: Inquiry) -> None:
         row = asking.layer_choice(data.routing, inquiry)
         kind = kind_choice(data, inquiry)
     names = asking.layer_labels(data.routing)
-    st.markdown("#### " + plain(pictures.words_sentence(found, row, names[row])))
+    headline(pictures.words_sentence(found, row, names[row]))
     left, right = st.columns([3, 2], gap="medium")
     with left:
         draw(
@@ -82,7 +83,7 @@ def _phases(data: DataSet, inquiry: Inquiry) -> None:
     names = asking.layer_labels(data.routing)
     row, _ = asking.place_of(data.routing, inquiry)
     passages = int((routing.tokens > 0).sum())
-    st.markdown("#### " + plain(pictures.phase_sentence(found, passages, names)))
+    headline(pictures.phase_sentence(found, passages, names))
     left, right = st.columns([3, 2], gap="medium")
     with left:
         draw("phases", data, (), lambda: pictures.phase_grid(data.routing, found, names),

@@ -70,7 +70,16 @@ def _address(written: str) -> str:
     return written.strip().rstrip("/").removesuffix("/v1").rstrip("/")
 
 
+TERM = """<style>
+[data-testid="stMain"] a[href*="lesson=glossary&term="] {
+  color: inherit; text-decoration: underline dotted 1px; text-underline-offset: 3px;
+}
+</style>"""
+"""Words that lead to the glossary stay words: seen when looked for, not louder than the rest."""
+
+
 def dress() -> None:
-    """Large type for the presenter, on every page of this visit."""
+    """Quiet links to the glossary; large type for the presenter, on every page of this visit."""
+    st.html(TERM)
     if st.session_state.get("presenting"):
         st.html(f"<style>[data-testid='stMain'] {{ zoom: {LARGE_TYPE} }}</style>")

@@ -19,6 +19,7 @@ from moeviz.ui.components import dial, heat_grid, plot, turned
 from moeviz.ui.figure import figure, take_pick
 from moeviz.ui.lab_setting import LIMITS, Lab, changed, from_link, group_choices
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import headline
 from moeviz.ui.view import View, layer_labels
 
 LABELS = {
@@ -149,7 +150,7 @@ def finding(trace: RoutingTrace, view: View, found: list[Rerouted]) -> None:
             "choice on the logits alone is not quite its own route."
         )
     for each in found:
-        st.markdown("#### " + plain(words.rerouted_sentence(each, own, label)))
+        headline(words.rerouted_sentence(each, own, label))
 
 
 def grids(trace: RoutingTrace, view: View, lab: Lab, found: list[Rerouted]) -> None:

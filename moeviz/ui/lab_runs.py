@@ -20,6 +20,7 @@ from moeviz.ui.house import way_to
 from moeviz.ui.lab_setting import Lab
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
+from moeviz.ui.terms import headline
 from moeviz.ui.view import View
 
 
@@ -83,7 +84,7 @@ def _run(trace: RoutingTrace, view: View, rule: RoutingRule, place: int) -> None
     ):
         st.badge("ENFORCED", color="blue", width="content")
         st.caption(plain(words.enforced_note(rule)))
-    st.markdown("#### " + plain(words.enforced_sentence(rule, cost, trace.loss)))
+    headline(words.enforced_sentence(rule, cost, trace.loss))
     way_to(
         "what-if", f"Go on with {name} on the What-if page",
         query_params={**links.subject(), "rule": str(Assign(rule))},

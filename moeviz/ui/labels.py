@@ -17,6 +17,7 @@ from moeviz.ui.components import heat_grid, packed, picked, plot
 from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import headline
 
 MOST_LABELS = 200
 """Values of a label that can be compared: more are ids or texts, not labels."""
@@ -40,7 +41,7 @@ def labels_section(data: DataSet, inquiry: Inquiry) -> None:
     if found is None:
         return
     layer = asking.layer_labels(data.routing)[row]
-    st.markdown("#### " + plain(words.labels_sentence(found, row, layer)))
+    headline(words.labels_sentence(found, row, layer))
     draw(
         "labels", data, (label, row, within),
         lambda: pictures.label_grid(data.routing, found, row, layer), heat_grid,
@@ -67,7 +68,7 @@ def layers_section(data: DataSet, inquiry: Inquiry) -> None:
         if found is None:
             continue
         with columns[number % len(columns)]:
-            st.markdown("#### " + plain(words.layers_sentence(found, names)))
+            headline(words.layers_sentence(found, names))
             draw(
                 f"layers-{number}", data, (label, row),
                 lambda label=label, found=found: _divergence_lines(data, found, names, row),
@@ -88,7 +89,7 @@ def _parallel(data: DataSet, names: list[str], row: int) -> None:
         found = _languages(data)
     except MoevizError:
         return  # no translations, or no languages: nothing to show and nothing wrong
-    st.markdown("#### " + plain(words.parallel_sentence(found, names)))
+    headline(words.parallel_sentence(found, names))
     draw(
         "layers-parallel", data, (row,),
         lambda: pictures.layer_lines(

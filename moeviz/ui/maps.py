@@ -28,6 +28,7 @@ from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import LOAD, POINTS, VIEWS, Inquiry
 from moeviz.ui.layouts import layouts
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import tell
 
 GLANCE = 1.0
 """Seconds between two looks at a layout under way."""
@@ -209,10 +210,10 @@ def _selection(data: DataSet) -> None:
             return
         chosen = np.zeros(len(data.texts), bool)
         chosen[ids] = True
-        st.markdown(plain(words.selection_sentence(data.routing, chosen)))
+        tell(words.selection_sentence(data.routing, chosen))
         if not chosen.all():
             found = _apart(data.key, ids.tobytes(), data.routing, chosen)
-            st.markdown(plain(words.apart_sentence(found)))
+            tell(words.apart_sentence(found))
             asking.expert_buttons(data.routing, found, "selection")
             st.caption(
                 "You chose these passages because they lie together, so some experts had to stand "
@@ -286,7 +287,7 @@ def _place_form(data: DataSet) -> None:
     if trouble:
         st.error(plain(trouble))
     elif sentence:
-        st.markdown(plain(sentence))
+        tell(sentence)
 
 
 def _ask_place() -> None:

@@ -15,6 +15,7 @@ from moeviz.ui.datasets import DataSet, data_set
 from moeviz.ui.inquiry import PUBLISHED, Inquiry
 from moeviz.ui.labels import draw, specialised
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import headline
 
 LABEL = "domain"
 
@@ -48,7 +49,7 @@ def labels_section(data: DataSet, inquiry: Inquiry) -> None:
     """Domains by experts of one layer, the two models side by side on one scale."""
     row = asking.layer_choice(data.routing, inquiry)
     models = both()
-    st.markdown("#### " + plain(pictures.strongest_sentence(models, row)))
+    headline(pictures.strongest_sentence(models, row))
     for column, name, one in zip(st.columns(2, gap="medium"), PUBLISHED, models, strict=True):
         with column:
             draw(
@@ -65,7 +66,7 @@ def labels_section(data: DataSet, inquiry: Inquiry) -> None:
 def layers_section(data: DataSet, inquiry: Inquiry) -> None:
     """How far the domains part in each layer, the two models beside each other."""
     models = both()
-    st.markdown("#### " + plain(pictures.apart_sentence(models)))
+    headline(pictures.apart_sentence(models))
     draw("published-apart", data, (), lambda: pictures.apart_bars(models), plot,
          lambda: _take_row(data))  # fmt: skip
 

@@ -11,6 +11,7 @@ from moeviz.ui import asking, cards, clusters, habits, labels, maps, published, 
 from moeviz.ui.datasets import DataSet
 from moeviz.ui.inquiry import DATA, OF_COUNTS, PUBLISHED, SECTIONS, Inquiry
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import tell
 
 
 def data_choice(inquiry: Inquiry) -> None:
@@ -60,10 +61,10 @@ def texts_section(data: DataSet) -> None:
         published.texts_section()
         return
     routing = data.routing
-    st.markdown(plain(
+    tell(
         f"{plural(len(routing.tokens), 'passage')}, {plural(int(routing.tokens.sum()), 'token')}, "
         f"from {plural(len(routing.sources), 'source')}. Every text was changed: cleaned and cut "
         "into passages."
-    ))  # fmt: skip
+    )  # fmt: skip
     table = pd.DataFrame([vars(source) for source in routing.sources])
     st.dataframe(table, hide_index=True)

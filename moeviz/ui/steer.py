@@ -13,6 +13,7 @@ from moeviz.ui import links, session
 from moeviz.ui.contrast import RANKED, Sets, set_traces
 from moeviz.ui.house import way_to
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import headline, tell
 from moeviz.ui.view import layer_labels
 
 FIRST_COUNT = 4
@@ -76,8 +77,8 @@ def _show_cost(trace: RoutingTrace, sets: Sets, towards: str, rule: Rule) -> Non
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="in_force"):
         st.badge("ENFORCED", color="blue", width="content")
         st.caption("Every text of both sets was read again with these experts steered.")
-    st.markdown("#### " + plain(words.cost_sentence(towards, sets.names, costs)))
-    st.markdown(plain(words.control_sentence(sets.names, means)))
+    headline(words.cost_sentence(towards, sets.names, costs))
+    tell(words.control_sentence(sets.names, means))
 
 
 def _costs(trace: RoutingTrace, sets: Sets, rule: Rule) -> list[tuple[float, float, float]]:

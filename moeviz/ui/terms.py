@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import streamlit as st
 
-from moeviz.lessons.glossary import linked
+from moeviz.lessons.glossary import explained_parts, linked
 from moeviz.ui.house import hidden_pages
+from moeviz.ui.markdown import plain
 
 
 def explained(text: str) -> str:
     """Markdown with the first mention of each term linked to the glossary, where there is one."""
     return text if "learn" in hidden_pages() else linked(text)
+
+
+def tell(sentence: str) -> None:
+    """A finding in words, which may hold a visitor's own, its terms linked."""
+    st.markdown(explained(plain(sentence)))
+
+
+def headline(sentence: str) -> None:
+    """The finding that a figure or section is about."""
+    st.markdown("#### " + explained(plain(sentence)))
+
+
+def told_parts(text: str) -> list:
+    """`explained_parts` for the words below a figure; the text alone without the glossary."""
+    return [text] if "learn" in hidden_pages() else explained_parts(text)
 
 
 def lead(text: str) -> None:

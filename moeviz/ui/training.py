@@ -21,7 +21,7 @@ from moeviz.ui import asking, session
 from moeviz.ui.components import heat_grid, packed, plot
 from moeviz.ui.datasets import DataSet
 from moeviz.ui.inquiry import Inquiry
-from moeviz.ui.markdown import plain
+from moeviz.ui.terms import headline
 
 LABELS = ("language", "domain")
 SHUFFLES = 200
@@ -44,7 +44,7 @@ def training_section(data: DataSet, inquiry: Inquiry) -> None:
         asking.choice("Layer", "layer", {name: name for name in layers}, layers[row])
         asking.choice("By", "by", {name: name.capitalize() for name in LABELS}, label)
     parts = _growth(label)
-    st.markdown("#### " + plain(words.growth_sentence(parts, found.loss, seen, moment, row, label)))
+    headline(words.growth_sentence(parts, found.loss, seen, moment, row, label))
     left, right = st.columns([3, 2], gap="medium")
     with left:
         names, counts, low, high = _moments(label)

@@ -25,6 +25,7 @@ from moeviz.ui.draft import Draft
 from moeviz.ui.figure import figure, take_pick
 from moeviz.ui.links import set_view
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import headline, tell
 from moeviz.ui.view import View, first_view, layer_labels
 
 LONGEST_RULE = 2000
@@ -217,9 +218,9 @@ def _sentences(trace: RoutingTrace, cost: Comparison, rule: Rule) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="in_force"):
         st.badge("ENFORCED", color="blue", width="content")
         st.caption("The text was run again with the rule in force inside the model.")
-    st.markdown("#### " + plain(words.cost_sentence(cost, trace.loss)))
-    st.markdown(plain(words.first_layer_sentence(trace, cost, rule)))
-    st.markdown(plain(words.prediction_sentence(trace, cost)))
+    headline(words.cost_sentence(cost, trace.loss))
+    tell(words.first_layer_sentence(trace, cost, rule))
+    tell(words.prediction_sentence(trace, cost))
     if cost.loss_change is not None and _mutes(trace, rule):
         _control(trace, cost, rule)
 
@@ -237,7 +238,7 @@ def _control(trace: RoutingTrace, cost: Comparison, rule: Rule) -> None:
         st.button("Compare with random mutes", on_click=runs.start_control, args=(trace, rule),
                   help="As many other experts of the same layers, drawn at random")  # fmt: skip
     elif here.finished:
-        st.markdown(plain(words.control_sentence(cost, control(trace, here.found))))
+        tell(words.control_sentence(cost, control(trace, here.found)))
     else:
         trials.progress("control", here, "Random mutes")
 
@@ -283,7 +284,7 @@ def sweep(trace: RoutingTrace, view: View) -> None:
     elif here is not None:
         found = ablations(trace, view.row, np.stack(here.found[:experts]))
         random = control(trace, here.found[experts:])
-        st.markdown("#### " + plain(words.ablation_sentence(found, random, name)))
+        headline(words.ablation_sentence(found, random, name))
         row = view.row
         figure(
             "wi_sweep", trace, (row,),
@@ -316,7 +317,7 @@ def search(trace: RoutingTrace, view: View) -> None:
         trials.progress("search", here, "Routes tried")
     elif here is not None:
         found = tuple(here.found)
-        st.markdown("#### " + plain(words.route_sentence(found, name)))
+        headline(words.route_sentence(found, name))
         picture = session.drawn(
             "wi_routes", trace.key, (row, token),
             lambda: packed(pictures.route_list(trace, row, token, found)),
@@ -388,7 +389,7 @@ def _written(here: trials.Trials) -> None:
     if texts:
         both = texts.get(False, ""), texts.get(True, "")
         if both[1]:
-            st.markdown(plain(words.writing_sentence(*both, done=here.finished)))
+            tell(words.writing_sentence(*both, done=here.finished))
         left, right = st.columns(2, gap="medium")
         for place, title, text in ((left, "Without the rule", both[0]),
                                    (right, "With the rule", both[1])):  # fmt: skip

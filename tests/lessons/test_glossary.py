@@ -2,7 +2,7 @@
 
 import pytest
 
-from moeviz.lessons.glossary import TERMS, linked
+from moeviz.lessons.glossary import TERMS, explained_parts, linked
 from moeviz.lessons.history import HISTORY
 
 
@@ -10,6 +10,17 @@ def test_the_first_mention_of_a_term_is_linked():
     assert linked("A router here, a router there.") == (
         "A [router](/learn?lesson=glossary&term=router) here, a router there."
     )
+
+
+def test_pieces_make_up_the_text_and_the_first_mention_tells_what_it_means():
+    text = "A router here, a router there, `experts`."
+    parts = explained_parts(text)
+    assert "".join(part if isinstance(part, str) else part[0] for part in parts) == text
+    terms = [part for part in parts if not isinstance(part, str)]
+    meaning = next(term.means for term in TERMS if term.slug == "router")
+    assert terms[0] == ("router", "router", meaning)
+    assert [slug for _, slug, _ in terms] == ["router", "expert"]
+    assert explained_parts("tokenizer") == ["tokenizer"]
 
 
 def test_the_longest_term_wins():

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from reading import read
 from streamlit.testing.v1 import AppTest
 
 import moeviz
@@ -36,7 +37,7 @@ def page():
 
 
 def said(page) -> str:
-    return "\n".join(m.value for m in page.markdown).replace("\\", "")
+    return read(m.value for m in page.markdown)
 
 
 def components(page) -> list[str]:

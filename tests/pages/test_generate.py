@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reading import read
 from streamlit.testing.v1 import AppTest
 
 import moeviz
@@ -58,7 +59,7 @@ def labels(page) -> list[str]:
 
 def said(page) -> str:
     parts = [*page.markdown, *page.caption]
-    return "\n".join(part.value for part in parts).replace("\\", "")
+    return read(part.value for part in parts)
 
 
 def test_a_link_writes_what_the_model_writes(truth):

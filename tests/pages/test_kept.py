@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny
 from handmade import make_trace, version_1
+from reading import read
 from safetensors.numpy import save
 from streamlit.testing.v1 import AppTest
 
@@ -55,7 +56,7 @@ def wire(page) -> dict:
 
 
 def said(page) -> str:
-    return "\n".join(m.value for m in page.markdown).replace("\\", "")
+    return read(m.value for m in page.markdown)
 
 
 def infos(page) -> list[str]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from reading import read
 from streamlit.testing.v1 import AppTest
 
 from moeviz.charts.facts import facts_sentence
@@ -22,7 +23,7 @@ def page():
 
 
 def said(page) -> str:
-    return "\n".join(m.value for m in page.markdown).replace("\\", "")
+    return read(m.value for m in page.markdown)
 
 
 def test_the_first_visit_explains_a_model_that_people_know(page):

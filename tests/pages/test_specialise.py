@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reading import read
 from streamlit.testing.v1 import AppTest
 
 from moeviz.charts.words import percent
@@ -43,7 +44,7 @@ def opened(page, **link: str):
 
 
 def said(page) -> str:
-    return "\n".join(m.value for m in page.markdown).replace("\\", "")
+    return read(m.value for m in page.markdown)
 
 
 def components(page) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reading import read
 from streamlit.testing.v1 import AppTest
 
 import moeviz
@@ -38,7 +39,7 @@ def page():
 
 
 def said(page) -> str:
-    return "\n".join(m.value for m in page.markdown).replace("\\", "")
+    return read(m.value for m in page.markdown)
 
 
 def press(page, label: str):

@@ -1,7 +1,7 @@
 """The words of the field lead to their meaning, where this server has that page."""
 
 from moeviz.lessons.glossary import linked
-from moeviz.ui.terms import explained
+from moeviz.ui.terms import explained, told_parts
 
 SENTENCE = "Every expert has a capacity."
 
@@ -15,3 +15,4 @@ def test_terms_lead_to_the_glossary(monkeypatch):
 def test_without_that_page_words_stay_words(monkeypatch):
     monkeypatch.setenv("MOEVIZ_HIDE", "learn")
     assert explained(SENTENCE) == SENTENCE
+    assert told_parts(SENTENCE) == [SENTENCE]

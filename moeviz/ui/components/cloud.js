@@ -121,7 +121,7 @@ function write(own) {
   const { meta } = own.picture, { tint } = own;
   refill(own.headBox, [el("h3", "", meta.title), el("span", "model", meta.model)]);
   own.lead.textContent = meta.lead;
-  own.read.textContent = meta.read;
+  howToRead(own.read, meta.told);
   own.canvas.setAttribute("aria-label", `${meta.title}: ${own.n} ${meta.noun}s. Arrow keys go from point to point, Enter selects, plus and minus zoom, Escape clears.`);
   refill(own.classes, own.column ? own.column.classes.map((_, c) => classButton(own, c)) : []);
   refill(own.foot, [

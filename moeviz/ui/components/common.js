@@ -71,6 +71,19 @@ function refill(node, children) {
   node.replaceChildren(...children.filter(Boolean));
 }
 
+// How to read a figure, its terms leading to their meaning; `told` comes from packet.py.
+function howToRead(node, told) {
+  refill(node, told.map((part) => (typeof part === "string" ? document.createTextNode(part) : termOf(part))));
+}
+
+function termOf([word, slug, means]) {
+  const link = el("a", "term", word);
+  link.href = `/learn?lesson=glossary&term=${slug}`;
+  link.target = "_blank";
+  link.title = means;
+  return link;
+}
+
 // Colours of the theme in force, read where the component stands.
 function themeOf(node) {
   const style = getComputedStyle(node);

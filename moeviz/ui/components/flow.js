@@ -33,7 +33,7 @@ function write(own) {
   const { meta } = own.picture;
   refill(own.headBox, [el("h3", "", meta.title), el("span", "model", [meta.model, meta.place].join(", "))]);
   refill(own.facts, meta.facts.map(factOf));
-  own.read.textContent = meta.read;
+  howToRead(own.read, meta.told);
   own.holder.setAttribute("aria-label", `${meta.title}, ${meta.place}: ${meta.layers.length} layers. Arrow keys move, Enter picks.`);
   refill(own.sheets, [sheet("As a table", () => table(own), false)]);
 }

@@ -66,7 +66,7 @@ function write(own) {
   refill(own.headBox, [el("h3", "", meta.title), meta.token !== undefined && tokenChip(meta.token), el("span", "model", meta.model)]);
   refill(own.facts, (meta.facts ?? []).map(factOf));
   own.facts.hidden = !meta.facts;
-  own.read.textContent = meta.read;
+  howToRead(own.read, meta.told);
   const range = meta.rows.kind === "token" ? ", Shift and Enter select a range" : "";
   own.view.setAttribute("aria-label", `${meta.title}: ${meta.rows.labels.length} rows of ${meta.columns} ${across(meta).kind}s. Arrow keys move, Enter picks${range}.`);
   const marks = own.picture.experts && el("span", "chosen", meta.marks ?? "chosen");

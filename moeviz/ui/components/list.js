@@ -51,7 +51,7 @@ function write(own) {
   refill(own.headBox, [el("h3", "", meta.title), chip, el("span", "model", [meta.model, meta.place].filter(Boolean).join(", "))]);
   refill(own.facts, meta.facts.map(factOf));
   own.facts.hidden = !meta.facts.length;
-  own.read.textContent = meta.rows.length ? meta.read : meta.empty;
+  howToRead(own.read, meta.rows.length ? meta.told : [meta.empty]);
   own.list.setAttribute("aria-label", `${meta.title}: ${meta.rows.length} lines. Arrow keys move, Enter picks.`);
   const band = meta.band && Number.isFinite(meta.band.low) && meta.band;
   refill(own.foot, [meta.value && el("span", meta.inks ? "" : "bar-sign", meta.value.name), band && el("span", "swatch band", `${band.name} ${bandWords(meta)}`)]);

@@ -1,7 +1,8 @@
 """A picture as one run of bytes for the browser: no JSON numbers, no base64.
 
 Layout, little endian: uint32 length of the header; the header, JSON in UTF-8; then each array's
-bytes, at the offsets the header gives. `common.js` reads it.
+bytes, at the offsets the header gives. `common.js` reads it. The header also holds `told`: how to
+read the picture, in pieces, with the meaning of each term of the field.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import struct
 import numpy as np
 
 from moeviz.charts.picture import Picture
+from moeviz.ui.terms import told_parts
 
 _KINDS = {"u1": "Uint8Array", "u2": "Uint16Array", "i2": "Int16Array", "i4": "Int32Array",
           "f4": "Float32Array"}  # fmt: skip
@@ -25,6 +27,7 @@ def packed(picture: Picture) -> bytes:
         described.append([name, _KINDS[array.dtype.str[1:]], at, array.size])
         parts.append(data)
         at += len(data)
-    header = json.dumps({**picture.meta, "arrays": described}, ensure_ascii=False)
+    told = {"told": told_parts(picture.meta["read"])} if "read" in picture.meta else {}
+    header = json.dumps({**picture.meta, **told, "arrays": described}, ensure_ascii=False)
     head = header.encode("utf-8", "replace")
     return b"".join([struct.pack("<I", len(head)), head, *parts])

@@ -37,7 +37,7 @@ function write(own) {
   refill(own.facts, (meta.facts ?? []).map(factOf));
   own.facts.hidden = !meta.facts;
   own.facts.classList.toggle("ledger", Boolean(meta.ledger));
-  own.read.textContent = meta.read;
+  howToRead(own.read, meta.told);
   own.holder.setAttribute("aria-label", `${meta.title}: ${meta.y.name} by ${meta.x.name}. Arrow keys move.`);
   const parts = meta.parts?.length > 1 ? meta.parts : [];
   const limit = meta.line && el("span", "swatch limit", meta.line.name);

@@ -119,7 +119,7 @@ function paint(own) {
   fates(own);
   refill(own.head, [el("h3", "", meta.title ?? "The text"), el("span", "model", `${meta.model}, layer ${meta.layer}`)]);
   refill(own.foot, [legendOf(own)]);
-  own.read.textContent = meta.read;
+  howToRead(own.read, meta.told);
   refill(own.sheets, [sheet("As a table", () => tokenTable(own, 500), false)]);
 }
 
