@@ -21,6 +21,13 @@ CHOSEN = re.compile(
 """Whole names of the fields that say how many experts a token uses."""
 
 MIXERS = re.compile(r"attn|attention|mixer|mamba|ssm|conv|rotary|retention", re.I)
+NOT_WRITING = re.compile(r"(^|\.)encoder\.|encoder_attn|EncDecAttention|cross_att|vision|audio")
+"""Modules whose keys and values do not grow with the text that is written."""
+
+PAIRS = re.compile(r"\.([kv]_proj|(SelfAttention|self_attn|attention)\.[kv])$")
+FUSED = re.compile(r"Wqkv|qkv_proj|query_key_value")
+"""Projections to keys and values: apart, or in one with the queries."""
+
 FEED_FORWARD = re.compile(r"mlp|feed_forward|ffn|\bff\b|densereludense", re.I)
 SHARED = re.compile(r"shared", re.I)
 
@@ -169,13 +176,18 @@ def _groups(site: Site) -> int:
 
 def _cached_values(network: nn.Module) -> int | None:
     """Values kept for one token: the widths of all key and value projections, or of the latents
-    that multi-head latent attention keeps instead."""
-    latents = [m for n, m in network.named_modules() if n.endswith(".kv_a_proj_with_mqa")]
+    that multi-head latent attention keeps instead.
+
+    Of an encoder-decoder: for one token that it writes. None where neither can be told.
+    """
+    writing = [(n, m) for n, m in network.named_modules() if not NOT_WRITING.search(n)]
+    latents = [m for n, m in writing if n.endswith(".kv_a_proj_with_mqa")]
     if latents:
         return sum(m.out_features for m in latents)
-    pairs = re.compile(r"\.(k_proj|v_proj)$")
-    widths = [m.out_features for n, m in network.named_modules()
-              if pairs.search(n) and hasattr(m, "out_features")]  # fmt: skip
+    widths = [m.out_features for n, m in writing if PAIRS.search(n) and hasattr(m, "out_features")]
+    fused = [m for _, m in writing if any(FUSED.fullmatch(n) for n, _ in m.named_children())]
+    widths += [2 * m.num_key_value_heads * m.head_dim for m in fused
+               if hasattr(m, "num_key_value_heads") and hasattr(m, "head_dim")]  # fmt: skip
     return sum(widths) or None
 
 

@@ -25,9 +25,9 @@ class ModelFacts:
     layers: of all stacks together; routed_layers: those with a router.
     experts, chosen: E and K of the widest routed layer; even: all routed layers are alike.
     shared: parameters of experts that every token uses, in `parts`. groups: experts are first
-    chosen by group (0: not). kv_values: keys and values cached for one token, over all layers;
-    None where the configuration does not show it. read_at_once: parameters of which a token reads
-    only one row (the input embedding).
+    chosen by group (0: not). kv_values: keys and values cached for one token that is written,
+    over all layers; None where the configuration does not show it. lookups: parameters of which a
+    token reads only one row (the input embedding).
     """
 
     name: str
@@ -107,6 +107,8 @@ def _block(facts: ModelFacts) -> str:
     cache = facts.cache(1000)
     if cache is not None:
         lines.append(f"  keys and values     {short_bytes(cache)} for 1,000 tokens in 16 bits")
+    else:
+        lines.append("  keys and values     not told by the configuration")
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from moeviz.rules.claims import FITS, IMPOSSIBLE, MISSING, OTHERS, STRANGE, Clai
 from moeviz.rules.facts import BITS, ModelFacts, from_json
 from moeviz.rules.words import short_bytes, short_count
 from moeviz.trace import MoevizError
+from moeviz.ui.at_hand import cached_models
 from moeviz.ui.components import packed, plot
 from moeviz.ui.markdown import plain
 from moeviz.ui.terms import headline, tell
@@ -41,6 +42,7 @@ def pick() -> ModelFacts | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         known = st.selectbox("Model", names, key="known", on_change=_forget_others)
         with st.popover("Another model"):
+            _cached()
             st.text_input(
                 "Hub id or local folder", key="facts_of", placeholder="allenai/OLMoE-1B-7B-0924"
             )
@@ -60,6 +62,23 @@ def pick() -> ModelFacts | None:
 
 def _forget_others() -> None:
     st.session_state["facts_of"] = ""
+
+
+def _cached() -> None:
+    """The models of the Hugging Face cache on this machine, one pick away."""
+    state, names = st.session_state, [model.name for model in cached_models()]
+    if not names:
+        return
+    typed = state.get("facts_of", "").strip()
+    state["facts_cached"] = typed if typed in names else None
+    st.selectbox(
+        "In this machine's Hugging Face cache", names, key="facts_cached",
+        placeholder=f"Choose one of {len(names)}", on_change=_take_cached,
+    )  # fmt: skip
+
+
+def _take_cached() -> None:
+    st.session_state["facts_of"] = st.session_state["facts_cached"] or ""
 
 
 def _other_model() -> ModelFacts | None:
@@ -117,7 +136,9 @@ def _needs(facts: ModelFacts) -> None:
     st.markdown("**What it needs**")
     st.table(table, hide_index=True)
     cache = facts.cache(1000)
-    if cache is not None:
+    if cache is None:
+        st.markdown("How much its keys and values take, its configuration does not tell.")
+    else:
         st.markdown(
             f"Keys and values of 1,000 tokens take {short_bytes(cache)} in 16 bits, if every "
             "layer keeps all of them."

@@ -57,6 +57,19 @@ def test_the_facts_that_ship_are_those_counted(counted):
     assert {name: from_json(values) for name, values in known_facts().items()} == counted
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("DBRX", 40 * 2 * 8 * 128),  # one projection for queries, keys and values
+        ("Switch-Base-8", 12 * 2 * 768),  # of the decoder's own attention, not the encoder's
+        ("DeepSeek-V3", 61 * (512 + 64)),  # latents
+        ("Mixtral 8x7B", 32 * 2 * 8 * 128),
+    ],
+)
+def test_keys_and_values_by_hand(counted, name, values):
+    assert counted[name].kv_values == values
+
+
 def test_the_demo_models_parts_by_hand():
     """6 layers of width 192; 16 experts of three 192 x 56 matrices; 8,192 words, tied."""
     facts = model_facts("demo")

@@ -10,6 +10,8 @@ from moeviz.charts.facts import facts_sentence
 from moeviz.corpora.models import known_facts
 from moeviz.models.facts import model_facts
 from moeviz.rules.facts import from_json
+from moeviz.ui import facts
+from moeviz.ui.at_hand import Found
 
 APP = Path(__file__).parent.parent.parent / "app.py"
 
@@ -46,6 +48,17 @@ def test_any_name_can_be_asked_for(page, folder):
     page.run()
     page.text_input(key="facts_of").set_value(folder).run()
     assert facts_sentence(model_facts(folder)) in said(page)
+
+
+def test_a_cached_model_is_one_pick_away(page, folder, monkeypatch):
+    monkeypatch.setattr(facts, "cached_models", lambda: (Found(folder, 1000),))
+    page.run()
+    page.selectbox(key="facts_cached").set_value(folder).run()
+    assert facts_sentence(model_facts(folder)) in said(page)
+    page.selectbox(key="known").set_value("DBRX").run()
+    assert page.selectbox(key="facts_cached").value is None
+    assert "DBRX has" in said(page)
+    assert "1,000 tokens take 164 MB in 16 bits" in said(page)
 
 
 def test_a_name_that_leads_nowhere_keeps_the_page(page):
