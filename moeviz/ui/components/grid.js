@@ -128,7 +128,7 @@ function choicesFile(own) {
     if (left_out) cells.push(...(left_out[r] < 0 ? [null, null] : [left_out[r], behind[r]]));
     return cells;
   });
-  const slots = Array.from({ length: K }, (_, k) => [`Choice ${k + 1}`, ...(gates ? [`Gate ${k + 1}`] : []), ...(share ? [`Probability ${k + 1}`] : [])]).flat();
+  const slots = Array.from({ length: K }, (_, k) => [`Choice ${k + 1}`, ...(gates ? [`Gate ${k + 1}`] : []), ...(share ? [`Share of gates ${k + 1}`] : [])]).flat();
   return { head: [...(token ? ["#"] : []), meta.rows.name, ...slots, ...(left_out ? ["Runner-up", "Behind"] : [])], rows };
 }
 
