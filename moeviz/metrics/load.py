@@ -61,12 +61,10 @@ def expert_load(trace: RoutingTrace) -> Load:
 
     Shares of a layer sum to 1; every token of the trace counts, special ones too.
     """
-    layers, _, experts, _ = trace.shape
+    experts = trace.shape[2]
     sizes, _ = layer_sizes(trace)
-    rows, ids = np.arange(layers)[:, None, None], trace.experts.astype(np.int64)
-    filled = ids != EMPTY
-    flat = (rows * experts + ids)[filled]
-    counts = np.bincount(flat, minlength=layers * experts).reshape(layers, experts)
+    filled = (ids[ids != EMPTY] for ids in trace.experts)  # a layer at a time: traces can be long
+    counts = np.stack([np.bincount(ids, minlength=experts) for ids in filled])
     assignments = counts.sum(axis=1)
     share = counts / np.maximum(assignments, 1)[:, None]
     absent = np.arange(experts) >= sizes[:, None]
