@@ -77,12 +77,12 @@ def router_gates(trace: RoutingTrace) -> np.ndarray:
     return trace.gates
 
 
-def gate_share(trace: RoutingTrace) -> np.ndarray:
+def gate_share(trace: RoutingTrace, token: int | slice = slice(None)) -> np.ndarray:
     """[L, T, K] each gate over the sum of its token's gates; 0 where a token has none.
 
-    Raises TraceError where the trace holds choices alone.
+    token: [L, K] of this one only. Raises TraceError where the trace holds choices alone.
     """
-    gates = router_gates(trace)
+    gates = router_gates(trace)[:, token]
     total = gates.sum(axis=-1, keepdims=True)
     return np.divide(gates, total, out=np.zeros_like(gates), where=total != 0)
 

@@ -47,7 +47,7 @@ def token_path(trace: RoutingTrace, token: int) -> TokenPath:
         probability=probability,
         experts=trace.experts[:, token],
         gates=None if trace.gates is None else trace.gates[:, token],
-        share=None if trace.gates is None else gate_share(trace)[:, token],
+        share=None if trace.gates is None else gate_share(trace, token),
         loss=float("nan") if trace.loss is None else float(trace.loss[token]),
         runner_up=runner_up,
         behind=behind,

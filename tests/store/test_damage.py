@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from handmade import make_trace
 
+import moeviz
 from moeviz.lazy import BLOCK
+from moeviz.metrics.tokens import token_path
 from moeviz.store.files import open_trace, read_trace, trace_bytes
 from moeviz.trace import TraceError
 
@@ -132,3 +134,28 @@ def test_what_a_header_claims_is_held_against_the_file(header, sentence):
     with pytest.raises(TraceError) as caught:
         read_trace(data, "a")
     assert str(caught.value) == f"a is not a trace file: {sentence}."
+
+
+def test_figures_of_a_trace_that_stays_in_its_file_are_those_of_the_trace(tmp_path, tiny_trace):
+    opened = open_trace(tiny_trace.save(tmp_path / "a.moetrace"), whole=False)
+    for options in ({"kind": "load"}, {"kind": "tokens", "layer": 1}, {"kind": "journey"}):
+        assert opened.plot(**options).to_json() == tiny_trace.plot(**options).to_json()
+    assert opened._repr_html_() == tiny_trace._repr_html_()
+    np.testing.assert_array_equal(moeviz.balance(opened).cv, moeviz.balance(tiny_trace).cv)
+    rule = moeviz.CapacityRule(factor=1.0)
+    dropped = moeviz.overflow(tiny_trace, rule).dropped
+    np.testing.assert_array_equal(moeviz.overflow(opened, rule).dropped, dropped)
+
+
+def test_the_path_of_one_token_reads_one_block_of_each_layer(tmp_path):
+    text = "ab" * BLOCK
+    ids = np.stack([np.arange(2 * BLOCK) % 4, (np.arange(2 * BLOCK) + 1) % 4], axis=-1)
+    path = make_trace([ids, ids], text=text).save(tmp_path / "a.moetrace")
+    data = bytearray(path.read_bytes())
+    at = data.index(ids[:BLOCK].astype(np.uint8).tobytes())
+    data[at] ^= 2  # the first block of layer 0, which token 20,000 has no part in
+    path.write_bytes(data)
+    opened = open_trace(path, whole=False)
+    assert token_path(opened, 20_000).experts.tolist() == [[0, 1], [0, 1]]
+    with pytest.raises(TraceError):
+        token_path(opened, 0)
