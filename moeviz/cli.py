@@ -1,5 +1,5 @@
-"""The command line: `moeviz app`, `moeviz trace`, `moeviz corpus`, `moeviz doctor`,
-`moeviz facts`, `moeviz bench`.
+"""The command line: `moeviz app`, `moeviz trace`, `moeviz import`, `moeviz corpus`,
+`moeviz doctor`, `moeviz facts`, `moeviz bench`.
 
 Exit code 0 only on success; what goes wrong is one sentence on standard error.
 """
@@ -95,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_options(trace)
     trace.set_defaults(run=_trace)
 
+    _add_import(commands)
+
     corpus = commands.add_parser(
         "corpus", help="run a model over many labelled texts and say what its experts are for"
     )
@@ -158,6 +160,29 @@ def _add_facts(commands) -> None:
     facts.add_argument("--all", action="store_true", help="every model of the bundled table")
     facts.add_argument("--json", action="store_true", help="print JSON instead of a table")
     facts.set_defaults(run=_facts)
+
+
+def _add_import(commands) -> None:
+    record = commands.add_parser(
+        "import", help="read routing that vLLM, SGLang, llama.cpp or another program recorded"
+    )
+    record.add_argument("file", help=".npy, .npz, .csv or .parquet; see moeviz.store.readers")
+    record.add_argument("--experts", type=int, default=0, help="in a layer, if nothing says so")
+    record.add_argument("--chosen", type=int, default=0, help="experts a token takes, likewise")
+    record.add_argument("--layers", help="the routed ones, counted from 0, such as 1-26 or 0,2,4")
+    record.add_argument(
+        "--model", default="", help="hub id, folder or config.json: its configuration tells the "
+        "numbers of layers and experts; any other name is only shown",
+    )  # fmt: skip
+    record.add_argument("--tokens", help="JSON list of all tokens' ids, or of their texts")
+    record.add_argument("--names", action="store_true",
+                        help="spell the token ids by the tokenizer of --model")  # fmt: skip
+    record.add_argument("--start", type=int, default=0, help="token of the first row (0)")
+    record.add_argument("--prompt", type=int, help="tokens that were given; the rest was written")
+    record.add_argument("--engine", default="", help='what recorded it, such as "vLLM 0.22"')
+    record.add_argument("--out", help="trace file to write, for example a.moetrace")
+    record.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    record.set_defaults(run=_import)
 
 
 def _add_server_options(command: argparse.ArgumentParser) -> None:
@@ -233,6 +258,71 @@ def _trace(arguments: argparse.Namespace) -> int:
         if written:
             print(f"\nSaved to {written}")
     return 0
+
+
+CHECKED = (
+    "Checked: each number names an expert, and no token the same twice; no route and no slot is "
+    "the same for all tokens and layers; the experts are not one rank's part of them, and the "
+    "tokens not pieces of one ranking."
+)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from moeviz.store.readers import read_routing
+
+    trace = read_routing(arguments.file, **_known(arguments))
+    written = str(trace.save(arguments.out)) if arguments.out else None
+    report = summary(trace)
+    if arguments.json:
+        print(json.dumps({**report, "file": written}, ensure_ascii=False))
+    else:
+        print(_as_table(report))
+        print(f"\n{CHECKED}" + (f"\nSaved to {written}" if written else ""))
+    return 0
+
+
+def _known(arguments: argparse.Namespace) -> dict:
+    """What is known of a recorded file: what the model's configuration says, and what is given."""
+    from moeviz.serving.sizes import told_of
+
+    told = told_of(arguments.model) if arguments.model else {}
+    given = {
+        "num_experts": arguments.experts, "chosen": arguments.chosen,
+        "layers": _places(arguments.layers) if arguments.layers else None,
+        "start": arguments.start, "engine": arguments.engine, "model": arguments.model,
+    }  # fmt: skip
+    given = {part: value for part, value in given.items() if value}
+    return {**told, **given, "prompt": arguments.prompt, **_named(arguments)}
+
+
+def _places(written: str) -> tuple[int, ...]:
+    """The layers in "1-26" or "0,2,4"."""
+    found: list[int] = []
+    for part in written.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()):
+            raise MoevizError(f"--layers takes numbers such as 1-26 or 0,2,4, not {written!r}.")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
+
+
+def _named(arguments: argparse.Namespace) -> dict:
+    """Ids or texts of the tokens, from a JSON list."""
+    if not arguments.tokens:
+        return {}
+    try:
+        found = json.loads(_read(arguments.tokens))
+    except (ValueError, RecursionError) as error:
+        raise MoevizError(f"{arguments.tokens} is not JSON.") from error
+    if isinstance(found, list) and found and all(isinstance(each, str) for each in found):
+        return {"texts": found}
+    if not isinstance(found, list) or not found or not all(type(each) is int for each in found):
+        raise MoevizError(f"{arguments.tokens} must be a list of token ids, or of token texts.")
+    if not arguments.names:
+        return {"tokens": found}
+    from moeviz.models.names import token_texts  # late: torch takes seconds
+
+    return {"tokens": found, "texts": token_texts(arguments.model or "demo", found)}
 
 
 def _run(arguments: argparse.Namespace, text: str) -> RoutingTrace:

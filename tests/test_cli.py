@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import moeviz
 from moeviz.cli import BENCHES, main
+from moeviz.models.names import token_texts
 
 ROOT = Path(__file__).parent.parent
 
@@ -222,3 +224,42 @@ def test_what_a_long_text_takes_is_told_before_it_is_read(folder, capsys, monkey
     assert "Ask for them with logits=True, or --logits on the command line." in printed.out
     assert main(["trace", "--model", folder, "--text", "x " * 20, "--logits"]) == 0
     assert "left out" not in capsys.readouterr().out
+
+
+CHOICES = np.random.default_rng(0).random((12, 6, 16)).argsort(axis=-1)[..., :2]
+
+
+def test_import_reads_an_array_with_what_the_configuration_tells(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", CHOICES)
+    (tmp_path / "ids.json").write_text(json.dumps(list(range(40, 53))))
+    command = ["import", str(tmp_path / "a.npy"), "--model", "demo", "--prompt", "9"]
+    command += ["--tokens", str(tmp_path / "ids.json"), "--names", "--engine", "vLLM 0.22"]
+    assert main([*command, "--out", str(tmp_path / "a.moetrace"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["tokens"], told["routed_layers"], told["experts"]) == (12, 6, 16)
+    assert told["notes"] == [
+        "The last token was written but never read, so it has no routing.",
+        "Only the choices are known, in the order that vLLM 0.22 gave them: no gates and no "
+        "router logits.",
+    ]
+    trace = moeviz.open_trace(told["file"])
+    assert trace.tokens.generated.tolist() == [False] * 9 + [True] * 3
+    assert trace.tokens.texts == token_texts("demo", range(40, 52))
+
+
+def test_import_says_what_is_missing_or_wrong(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", CHOICES)
+    (tmp_path / "ids.json").write_text("[1, 2.5]")
+    file = str(tmp_path / "a.npy")
+    for rest, sentence in (
+        ([], "a.npy: How many experts does a layer have? The file does not say; the highest number "
+         "in it is 15."),
+        (["--model", "allenai/OLMoE-1B-7B-0924"], "a.npy: The file has 6 layers, but the model 16. "
+         "It may be of another model, or a part of its layers is missing."),
+        (["--experts", "16", "--layers", "1,x"], "--layers takes numbers such as 1-26 or 0,2,4, "
+         "not '1,x'."),
+        (["--experts", "16", "--tokens", str(tmp_path / "ids.json")], f"{tmp_path / 'ids.json'} "
+         "must be a list of token ids, or of token texts."),
+    ):  # fmt: skip
+        assert main(["import", file, *rest]) == 1
+        assert capsys.readouterr().err == f"moeviz: {sentence}\n"

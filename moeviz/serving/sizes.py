@@ -25,6 +25,9 @@ CHOSEN = ("num_experts_per_tok", "moe_topk", "top_k_experts", "moe_k", "num_expe
 LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 """Names that configurations use for the same number."""
 
+DEMO = Path(__file__).parent.parent / "demo_model"
+"""Folder of the model that comes with the code."""
+
 MOST_LAYERS = 1000
 LARGEST = 4_000_000
 """Bytes of a config.json; real ones have a few thousand."""
@@ -73,6 +76,22 @@ def sizes_of(config: Mapping, name: str) -> Sizes:
     model_type = config.get("model_type")
     named = words(model_type, 60) if isinstance(model_type, str) else ""
     return Sizes(layers, experts, chosen, _routed(part, layers), named)
+
+
+def told_of(model: str) -> dict[str, object]:
+    """What the configuration of a model tells of a record of its routing: parts of
+    moeviz.store.record.Told. Empty where no configuration is found.
+    """
+    config, name = find_config(DEMO if model == "demo" else model)
+    if config is None:
+        return {}
+    sizes = sizes_of(config, name)
+    return {
+        "num_experts": sizes.experts,
+        "chosen": sizes.chosen,
+        "layers": sizes.routed,
+        "model_layers": sizes.layers,
+    }
 
 
 def find_config(wanted: str | Path | Mapping) -> tuple[Mapping | None, str]:

@@ -170,9 +170,9 @@ def _part(tokens: Tokens, first: int, last: int, prompt: int | None) -> Tokens:
         generated = np.arange(first, last) >= prompt
     else:
         raise TraceError(f"The prompt cannot have {prompt:,} of {len(tokens):,} tokens.")
-    used = set(ids.tolist())
+    used, end = set(ids.tolist()), int(tokens.spans[first:last].max())
     return Tokens(
-        source=tokens.source,
+        source=tokens.source[:end] if last < len(tokens) and end > 0 else tokens.source,
         ids=ids,
         spans=tokens.spans[first:last],
         special=tokens.special[first:last],

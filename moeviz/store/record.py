@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from moeviz.store.arrays import routing_from
-from moeviz.trace import RoutingTrace, Tokens, TraceError
+from moeviz.trace import RoutingTrace, Tokens, TraceError, spoken
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,14 @@ class Told:
     """What is known of a record besides its arrays; any part of it may be left out.
 
     num_experts, chosen: E and K of a layer, 0 where they are not known. layers: places of the
-    routed layers. tokens, texts, start, prompt: as of `routing_from`. model, engine: names to show.
+    routed layers. model_layers: how many the whole model has, 0 where that is not known. tokens,
+    texts, start, prompt: as of `routing_from`. model, engine: names to show.
     """
 
     num_experts: int = 0
     chosen: int = 0
     layers: Sequence[int] | None = None
+    model_layers: int = 0
     tokens: Tokens | Sequence[int] | None = None
     texts: Sequence[str] | None = None
     start: int = 0
@@ -59,6 +61,12 @@ def as_trace(record: Record, told: Told) -> RoutingTrace:
     for whatever `routing_from` refuses.
     """
     told = _filled(told, record.said)
+    count = record.experts.shape[1] if record.experts.ndim == 3 else 0
+    if told.layers is None and told.model_layers and count and count != told.model_layers:
+        raise TraceError(
+            f"The file has {count:,} layers, but the model {told.model_layers:,}. It may be of "
+            "another model, or a part of its layers is missing."
+        )
     if not told.num_experts:
         raise Untold(
             "How many experts does a layer have? The file does not say; the highest number in it "
@@ -88,6 +96,14 @@ def _filled(told: Told, said: Mapping[str, object]) -> Told:
         given, found = getattr(told, part), said.get(part, 0)
         if given and found and given != found:
             raise TraceError(f"The file says {part} is {found}, but {given} was given.")
+    if "layers" in said and told.layers is not None:
+        strange = sorted({int(x) for x in said["layers"]} - {int(x) for x in told.layers})
+        if strange:
+            raise TraceError(
+                f"The file holds routing of layer {strange[0]}, but the routed layers are "
+                f"{spoken(tuple(told.layers))}. It may be of another model."
+            )
+        return _filled(replace(told, layers=None), said)
     return replace(told, **{part: said[part] for part in said if _open(getattr(told, part), part)})
 
 

@@ -8,9 +8,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from moeviz.charts.words import model_name, model_sentence, plural
-from moeviz.store.files import read_trace
 from moeviz.trace import MoevizError, RoutingTrace
-from moeviz.ui import links, session
+from moeviz.ui import links, recorded, session
 from moeviz.ui.card import model_card, trace_card
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
@@ -65,7 +64,11 @@ def _trace_opener() -> None:
             f"A .moetrace file, up to {LARGEST_FILE} MB", key=f"trace_file_{turn}",
             max_upload_size=LARGEST_FILE, on_change=_open_file,
         )  # fmt: skip
-        st.caption("It is shown to you alone, and needs no model.")
+        st.caption(
+            "It is shown to you alone, and needs no model. Routing that vLLM, SGLang or llama.cpp "
+            f"recorded can be opened too: {', '.join(recorded.KINDS[1:-1])} or "
+            f"{recorded.KINDS[-1]} files."
+        )
 
 
 def _open_file() -> None:
@@ -76,7 +79,7 @@ def _open_file() -> None:
         return
     state["openings"] += 1  # a fresh widget, which holds no file in memory
     try:
-        links.open_trace(read_trace(file.getvalue(), file.name), "uploaded", file.name)
+        recorded.open_file(file.getvalue(), file.name)
         state["file_trouble"] = ""
     except MoevizError as error:
         state["file_trouble"] = str(error)
@@ -136,6 +139,7 @@ def asked_trace() -> RoutingTrace | None:
     While a kept trace is on screen, a line that says so stands in the place of the text box.
     """
     _file_trouble()
+    recorded.question()
     kept = session.kept()
     if kept:
         _kept_line(kept)

@@ -9,13 +9,14 @@ import streamlit as st
 from moeviz.corpora.atlas import LANGUAGES
 from moeviz.corpora.emergence import load_emergence
 from moeviz.rules.words import short_count
-from moeviz.store.files import read_trace
+from moeviz.store.record import Untold
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import ask, session
 from moeviz.ui.against import PAIRS, WAYS, Against, set_against
 from moeviz.ui.examples import EXAMPLES
 from moeviz.ui.markdown import plain
 from moeviz.ui.picker import asked_model, model_field
+from moeviz.ui.recorded import read_file
 from moeviz.ui.served import on_server, want, wanted
 from moeviz.ui.shelf import shelf
 from moeviz.ui.sides import other_text
@@ -201,9 +202,11 @@ def _open_file() -> None:
         return
     state["b_openings"] += 1
     try:
-        trace = read_trace(file.getvalue(), file.name)
+        trace = read_file(file.getvalue(), file.name)
         session.keep_trace(trace, "uploaded", file.name)
         set_against(trace=trace.key)
+    except Untold as error:
+        state["b_trouble"] = f"{error} Open the file above first, and choose it here then."
     except MoevizError as error:
         state["b_trouble"] = str(error)
 
