@@ -16,8 +16,8 @@ class Run:
     """The choices of one run, from a trace, from a part of one, or from a record without gates.
 
     experts: [L, T, K] chosen ids, -1 for an empty slot. tokens, router, source, layers and shape:
-    as those of a RoutingTrace. name: what the screen calls it. logits: never known. ranked:
-    whether slot 0 is known to be the first choice.
+    as those of a RoutingTrace. name: what the screen calls it. gates, logits: never known.
+    ranked: whether slot 0 is known to be the first choice.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Run:
     router: RouterSpec
     source: Provenance
     layers: tuple[int, ...]
+    gates: None = None
     logits: None = None
     ranked: bool = True
 
