@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from moeviz.metrics.load import DRAWS, layer_sizes, random_loads
-from moeviz.rules.capacity import CapacityRule, dropped_slots, windows
+from moeviz.rules.capacity import CapacityRule, Queue, dropped_slots, queues, windows
 from moeviz.trace import EMPTY, RoutingTrace
 
 CURVE_FACTORS = np.round(np.arange(0.25, 4.01, 0.05), 2)
@@ -55,24 +55,50 @@ class OverflowChance:
     draws: int
 
 
-def overflow(trace: RoutingTrace, rule: CapacityRule) -> Overflow:
+@dataclass(frozen=True)
+class Demand:
+    """Who waits for which expert, whatever room there is: all that no capacity factor changes.
+
+    lines: the queues of each layer, window by window. sent: [W] arrays [L, E] of assignments.
+    empty: [L, T, K] bool, slots without an expert. idle: [L, T] bool, tokens with none at all.
+    """
+
+    lines: list[list[Queue]]
+    sent: list[np.ndarray]
+    empty: np.ndarray
+    idle: np.ndarray
+
+
+def demand(trace: RoutingTrace, rule: CapacityRule) -> Demand:
+    """The `Demand` of `trace`, the same for every factor of `rule`; raises RuleError as
+    `overflow` does."""
+    experts, _ = layer_sizes(trace)
+    lines = [
+        queues(trace.experts[row], _gates(trace, row), int(experts[row]), rule)
+        for row in range(len(trace.layers))
+    ]
+    empty = trace.experts == EMPTY
+    return Demand(lines, window_counts(trace, rule), empty, _every_slot(empty))
+
+
+def overflow(trace: RoutingTrace, rule: CapacityRule, asked: Demand | None = None) -> Overflow:
     """What every layer of `trace` would drop under `rule`; kept + lost = assignments, always.
 
+    asked: the `demand`, where many factors are asked about the same trace.
     Raises RuleError when the rule does not fit the text (a group larger than it), and where it
     needs to know gates and the trace holds choices alone.
     """
+    asked = asked or demand(trace, rule)
     experts, _ = layer_sizes(trace)
     dropped = np.stack(
         [
-            dropped_slots(trace.experts[row], _gates(trace, row), int(experts[row]), rule)
-            for row in range(len(trace.layers))
+            dropped_slots(trace.experts[row], _gates(trace, row), int(experts[row]), rule, lines)
+            for row, lines in enumerate(asked.lines)
         ]
     )
-    filled = trace.experts != EMPTY
-    counts = window_counts(trace, rule)
-    sent, lost = sum(counts), _counts(trace, dropped)
-    kept = sent - lost
-    capacity = _capacities(trace, rule)
+    sent, capacity = sum(asked.sent), _capacities(trace, rule)
+    kept = _kept(asked, capacity, trace.shape[2])
+    lost = sent - kept
     places = capacity.sum(axis=1) * experts
     return Overflow(
         rule=rule,
@@ -81,9 +107,9 @@ def overflow(trace: RoutingTrace, rule: CapacityRule) -> Overflow:
         rate=lost.sum(axis=1) / np.maximum(sent.sum(axis=1), 1),
         kept=kept,
         lost=lost,
-        fully_dropped=_every_slot(dropped | ~filled) & ~_every_slot(~filled),
+        fully_dropped=_every_slot(dropped | asked.empty) & ~asked.idle,
         padding_waste=1 - kept.sum(axis=1) / np.maximum(places, 1),
-        dropless_factor=_dropless(trace, rule, counts),
+        dropless_factor=_dropless(trace, rule, asked.sent),
     )
 
 
@@ -174,6 +200,15 @@ def _every_slot(marks: np.ndarray) -> np.ndarray:
     """[L, T] whether all of marks [L, T, K] are set; slot by slot, which is many times faster than
     numpy's own reduction over so short an axis."""
     return reduce(np.logical_and, (marks[..., slot] for slot in range(marks.shape[-1])))
+
+
+def _kept(asked: Demand, capacity: np.ndarray, experts: int) -> np.ndarray:
+    """[L, E] assignments that find room: of each window no more than its capacity [L, W]."""
+    kept = np.zeros((len(asked.lines), experts), int)
+    for row, lines in enumerate(asked.lines):
+        for line, room in zip(lines, capacity[row], strict=True):
+            kept[row, : len(line.counts)] += np.minimum(line.counts, room)
+    return kept
 
 
 def _counts(trace: RoutingTrace, which: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -117,20 +118,76 @@ def check_group(tokens: int, rule: CapacityRule) -> None:
 
 
 def dropped_slots(
-    ids: np.ndarray, gates: np.ndarray | None, experts: int, rule: CapacityRule
+    ids: np.ndarray,
+    gates: np.ndarray | None,
+    experts: int,
+    rule: CapacityRule,
+    lines: list[Queue] | None = None,
 ) -> np.ndarray:
     """[T, K] bool: the assignments of one layer that find their expert full.
 
     ids [T, K] with -1 for empty slots, which are never dropped; gates [T, K], largest first.
+    lines: their `queues`, where many factors are asked about the same choices.
+    Without gates (None) raises RuleError for a rule that has to know them.
+    """
+    chosen = ids.shape[1]
+    parts = windows(len(ids), rule)
+    if lines is None:
+        lines = queues(ids, gates, experts, rule)
+    dropped = np.zeros(ids.shape, bool)
+    for part, line in zip(parts, lines, strict=True):
+        late = line.late(rule.capacity(part.stop - part.start, experts, chosen))
+        dropped[part].ravel()[late] = True
+        if line.refused is not None:
+            dropped[part] |= line.refused
+    return dropped
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Who waits for each expert of one layer in one window, whatever room there is.
+
+    waiting [T * K]: the expert that each assignment waits for, in the order of service, -1 for
+    none. order [T * K]: the places of those in the flat [T, K] array; None is that array itself.
+    counts [E]: how many wait for each expert. refused [T, K] bool: those who may not wait, or None.
+    """
+
+    waiting: np.ndarray
+    order: np.ndarray | None
+    counts: np.ndarray
+    refused: np.ndarray | None
+
+    @cached_property
+    def lined_up(self) -> np.ndarray:
+        """Flat places expert by expert, first served first; those that wait for none lead.
+
+        One stable sort (a radix sort for 8 and 16 bits) lines up every queue.
+        """
+        line = np.argsort(self.waiting, kind="stable")
+        return line if self.order is None else self.order[line]
+
+    def late(self, capacity: int) -> np.ndarray:
+        """Flat places of the assignments after the first `capacity` of each expert."""
+        full = np.flatnonzero(self.counts > capacity)
+        if not len(full):
+            return full
+        ends = len(self.waiting) - self.counts.sum() + self.counts.cumsum()
+        starts = ends - self.counts
+        return np.concatenate([self.lined_up[starts[e] + capacity : ends[e]] for e in full])
+
+
+def queues(
+    ids: np.ndarray, gates: np.ndarray | None, experts: int, rule: CapacityRule
+) -> list[Queue]:
+    """One `Queue` for each window of one layer; no capacity factor changes them.
+
     Without gates (None) raises RuleError for a rule that has to know them.
     """
     if gates is None:
         _check_needs_no_gates(rule, ids.shape[1])
         gates = np.zeros(ids.shape, np.float32)  # not read under such a rule
-    dropped = np.zeros(ids.shape, bool)
-    for place, part in enumerate(windows(len(ids), rule)):
-        dropped[part] = _dropped(ids[part], gates[part], experts, rule, place)
-    return dropped
+    parts = windows(len(ids), rule)
+    return [_queue(ids[p], gates[p], experts, rule, place) for place, p in enumerate(parts)]
 
 
 def _check_needs_no_gates(rule: CapacityRule, chosen: int) -> None:
@@ -147,19 +204,19 @@ def _check_needs_no_gates(rule: CapacityRule, chosen: int) -> None:
         )
 
 
-def _dropped(
+def _queue(
     ids: np.ndarray, gates: np.ndarray, experts: int, rule: CapacityRule, place: int
-) -> np.ndarray:
-    tokens, chosen = ids.shape
-    capacity = rule.capacity(tokens, experts, chosen)
+) -> Queue:
     rng = np.random.default_rng((rule.seed, place))
-    waiting = ids
-    refused = np.zeros(ids.shape, bool)
-    if rule.convention == "gshard" and chosen > 1:
+    refused = None
+    if rule.convention == "gshard" and ids.shape[1] > 1:
         refused = refused_seconds(ids, gates, rng)
-        waiting = np.where(refused, EMPTY, ids)
-    full = _beyond(waiting, experts, capacity, priority_order(gates, rule, rng))
-    return refused | full
+        ids = np.where(refused, EMPTY, ids)
+    order = priority_order(gates, rule, rng)
+    waiting = ids.ravel().astype(np.int8 if experts <= 127 else np.int16, copy=False)
+    waiting = waiting if order is None else waiting[order]
+    counts = np.bincount(waiting.astype(np.intp) + 1, minlength=experts + 1)[1:]
+    return Queue(waiting, order, counts, refused)
 
 
 def refused_seconds(ids: np.ndarray, gates: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -190,22 +247,3 @@ def priority_order(
     if rule.priority == "score":
         first = np.argsort(-gates.max(axis=1), kind="stable")
     return (first[None, :] * chosen + np.arange(chosen)[:, None]).ravel()
-
-
-def _beyond(ids: np.ndarray, experts: int, capacity: int, order: np.ndarray | None) -> np.ndarray:
-    """[T, K] bool: assignments after the first `capacity` of each expert, in `order`.
-
-    One stable sort by expert (a radix sort for 8 and 16 bits) lines up each expert's queue.
-    """
-    flat = ids.ravel().astype(np.int8 if experts <= 127 else np.int16, copy=False)
-    queue = flat if order is None else flat[order]
-    counts = np.bincount(queue.astype(np.intp) + 1, minlength=experts + 1)
-    dropped = np.zeros(flat.size, bool)
-    if counts[1:].max(initial=0) <= capacity:
-        return dropped.reshape(ids.shape)
-    lined_up = np.argsort(queue, kind="stable")
-    ends = counts.cumsum()
-    for expert in np.flatnonzero(counts[1:] > capacity):
-        late = lined_up[ends[expert] + capacity : ends[expert + 1]]
-        dropped[late if order is None else order[late]] = True
-    return dropped.reshape(ids.shape)

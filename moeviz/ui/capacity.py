@@ -13,8 +13,10 @@ from moeviz.charts.picture import Picture
 from moeviz.metrics.load import layer_sizes
 from moeviz.metrics.overflow import (
     CURVE_FACTORS,
+    Demand,
     Overflow,
     chance_counts,
+    demand,
     overflow,
     overflow_by_position,
     overflow_chance,
@@ -37,6 +39,10 @@ GROUPS = {"all": "Whole text", "windows": "Windows"}
 
 FIRST_WINDOW = 64
 """Tokens a window has when windows are first asked for."""
+
+
+MOST_WAITING = 4_000_000
+"""Choices of a trace whose queues are kept from one turn of the dial to the next; 8 bytes each."""
 
 
 def current_setting() -> Setting:
@@ -216,7 +222,15 @@ def _take_factor(trace: RoutingTrace) -> None:
 
 @st.cache_resource(max_entries=16, scope="session", show_spinner=False)
 def _overflow(key: str, rule_in_short: str, _trace: RoutingTrace, _rule: CapacityRule) -> Overflow:
-    return overflow(_trace, _rule)
+    if _trace.experts.size > MOST_WAITING:
+        return overflow(_trace, _rule)
+    at_any_factor = replace(_rule, factor=1.0, absolute=1)
+    return overflow(_trace, _rule, _demand(key, str(at_any_factor), _trace, _rule))
+
+
+@st.cache_resource(max_entries=2, scope="session", show_spinner=False)
+def _demand(key: str, rule_in_short: str, _trace: RoutingTrace, _rule: CapacityRule) -> Demand:
+    return demand(_trace, _rule)
 
 
 def found_under(trace: RoutingTrace, rule: CapacityRule) -> Overflow:
