@@ -23,11 +23,24 @@ trace = ask.asked_trace()
 
 @st.fragment
 def look(trace: RoutingTrace) -> None:
-    """Pick, compute, draw: the part that runs again on every click and turn of the dial."""
+    """Pick, compute, draw: the part that runs again when the layer or the devices change."""
     wish = capacity.current_setting()
     view = links.current_view(trace)
-    capacity.factor_dial(*capacity.sizes(trace, view.row), wish.rule)
-    capacity.toolbar(trace, view, wish.rule)
+    capacity.layer_choice(trace, view)
+    under_a_rule(trace, view.row)
+    evenness(trace, view, wish)
+    consequences.devices(trace, view, wish)
+
+
+@st.fragment
+def under_a_rule(trace: RoutingTrace, row: int) -> None:
+    """What the rule drops: the part that runs again on every turn of the dial."""
+    wish = capacity.current_setting()
+    view = links.current_view(trace)
+    if view.row != row:
+        st.rerun()  # a figure's click chose another layer, which the rest of the page shows too
+    capacity.factor_dial(*capacity.sizes(trace, row), wish.rule)
+    capacity.toolbar(wish.rule)
     try:
         found = capacity.found_under(trace, wish.rule)
     except MoevizError as error:
@@ -36,8 +49,6 @@ def look(trace: RoutingTrace) -> None:
         capacity.finding(trace, view, found)
         capacity.figures(trace, view, found)
         consequences.enforced(trace, view, found)
-    evenness(trace, view, wish)
-    consequences.devices(trace, view, wish)
     wire(view, st.session_state.get("step", 0), session.visit())
     links.write_link(trace, view, setting.to_link(wish))
 

@@ -87,13 +87,12 @@ def _take_turn() -> None:
     st.session_state["dial_answers"] = sent if isinstance(sent, int) else 0
 
 
-def toolbar(trace: RoutingTrace, view: View, rule: CapacityRule) -> None:
-    """Layer, convention, priority and group; every choice in sight."""
+def toolbar(rule: CapacityRule) -> None:
+    """Convention, priority and group; every choice in sight."""
     state = st.session_state
     state["convention"], state["priority"] = rule.convention, rule.priority
     state["grouping"] = "windows" if rule.group else "all"
     with st.container(horizontal=True, key="toolbar", gap="medium"):
-        layer_choice(trace, view)
         for name, label, choices in (
             ("convention", "Capacity counted as in", words.CONVENTIONS),
             ("priority", "Served first", words.PRIORITIES),

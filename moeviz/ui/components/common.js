@@ -84,8 +84,17 @@ function termOf([word, slug, means]) {
   return link;
 }
 
-// Colours of the theme in force, read where the component stands.
+// Colours of the theme in force; read once for all components that are drawn together, since each
+// reading makes the browser settle the style of everything that changed.
 function themeOf(node) {
+  if (!bus.theme) {
+    bus.theme = readTheme(node);
+    setTimeout(() => (bus.theme = null), 20);
+  }
+  return bus.theme;
+}
+
+function readTheme(node) {
   const style = getComputedStyle(node);
   const get = (name) => style.getPropertyValue(name).trim();
   const ground = rgbOf(get("--st-background-color"));

@@ -29,7 +29,10 @@ function newGrid(root) {
   root.replaceChildren(card);
   own.tip = tipFor(root);
   own.listen = (pick) => select(own, pick);
-  own.observer = new ResizeObserver(() => own.picture && layOut(own));
+  own.observer = new ResizeObserver(([{ contentRect }]) => {
+    own.width = contentRect.width;
+    if (own.picture) layOut(own);
+  });
   own.observer.observe(plot);
   listenToPointer(own);
   listenToMini(own);
@@ -183,7 +186,7 @@ function layOut(own) {
   const R = meta.rows.labels.length;
   const tokens = meta.rows.kind === "token", named = meta.rows.kind !== "layer";
   const g = { rowHeight: tokens ? Math.max(1, Math.round(21 * own.zoom)) : 24, head: meta.bars ? 112 : 22, font: `${own.theme.font}` };
-  const width = own.root.querySelector(".plot").clientWidth;
+  const { width } = own;
   if (!width) return;
   const full = g.head + R * g.rowHeight + 2;
   g.height = Math.min(full, TALLEST);

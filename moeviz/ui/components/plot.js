@@ -6,7 +6,10 @@ function newPlot(root) {
   const own = { root, at: null };
   figureCard(own);
   own.listen = () => own.picture && draw(own);
-  own.observer = new ResizeObserver(() => own.picture && draw(own));
+  own.observer = new ResizeObserver(([{ contentRect }]) => {
+    own.width = contentRect.width; // asking for it while drawing would lay out the whole page
+    if (own.picture) draw(own);
+  });
   own.observer.observe(own.holder);
   listenTo(own);
   return own;
@@ -84,7 +87,7 @@ function curveTable(own, file) {
 // ---- drawing
 
 function draw(own) {
-  const width = own.holder.clientWidth;
+  const { width } = own;
   if (!width) return;
   const { meta } = own.picture;
   const box = { left: EDGE.left, right: width - EDGE.right, top: EDGE.top, bottom: TALL - EDGE.bottom };
