@@ -62,30 +62,39 @@ MEASURES = {
     "z_loss": Measure(
         "z-loss",
         "Mean of (ln Σ exp logit)² (Zoph et al. 2022): it keeps logits small, and says nothing "
-        "about balance, so chance has no say in it.",
+        "about balance, so experts chosen at random are no measure for it.",
         None,
     ),
 }  # fmt: skip
 """What balance can be measured by: the name in links, and what the screen needs to know."""
 
 
+_GREY = {
+    "z_loss": "shuffles that deal each expert's logits anew among the tokens: where the loss would "
+    "lie if the logits of one token did not hang together"
+}
+"""What the grey band is, where it is not random routers."""
+
+
 @dataclass(frozen=True)
 class Evenness:
     """All measures of a trace, their chance for each layer, and the pooled auxiliary loss.
 
-    losses: chance of the auxiliary and importance losses, needed only to show these.
+    losses: chance of the auxiliary and importance losses, and z_band of the z-loss, needed only
+    to show these.
     """
 
     balance: Balance
     chance: tuple[BalanceChance, ...]
     losses: LossChance | None
     pooled: float
+    z_band: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def band_of(facts: Evenness, measure: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """[L] low and high of random routers; None where chance has no say."""
+    """[L] low and high of random routers, or of shuffled logits; None where it was not drawn."""
     if measure == "z_loss":
-        return None
+        return facts.z_band
     if measure == "aux_loss":
         return facts.losses.aux_low, facts.losses.aux_high
     if measure == "importance":
@@ -116,8 +125,8 @@ def evenness_bars(trace: RoutingTrace, facts: Evenness, measure: str) -> Picture
     }
     arrays = {"kept": values}
     if band is not None:
-        meta["band"] = {"name": "chance"}
-        meta["read"] += " Grey: 95 % of routers that choose at random."
+        meta["band"] = {"name": "shuffled" if measure == "z_loss" else "chance"}
+        meta["read"] += f" Grey: 95 % of {_GREY.get(measure, 'routers that choose at random')}."
         arrays |= {"low": band[0], "high": band[1]}
     return Picture(meta, {name: np.asarray(a, np.float32) for name, a in arrays.items()})
 
@@ -133,7 +142,8 @@ def evenness_sentence(trace: RoutingTrace, facts: Evenness, measure: str, row: i
     if band is None:
         return f"{words}."
     low, high = (_number(float(side[row]), measure) for side in band)
-    return f"{words}; chance alone gives {low if low == high else f'{low} to {high}'}."
+    who = "shuffled logits give" if measure == "z_loss" else "chance alone gives"
+    return f"{words}; {who} {low if low == high else f'{low} to {high}'}."
 
 
 def pooled_sentence(trace: RoutingTrace, facts: Evenness) -> str:

@@ -20,6 +20,9 @@ from moeviz.metrics.load import (
 from moeviz.metrics.router import has_logits, router_probabilities
 from moeviz.trace import EMPTY, RoutingTrace
 
+Z_DRAWS = 40
+"""Shuffles of the logits behind the band of the z-loss; each costs as much as the loss itself."""
+
 
 @dataclass(frozen=True)
 class Balance:
@@ -232,10 +235,34 @@ def _z_loss(trace: RoutingTrace, row: int, experts: int) -> float:
     """Mean of (ln sum exp logits)^2. Zoph et al. 2022 (arXiv:2202.08906), eq. 5."""
     if trace.logits is None:
         return float("nan")
-    logits = trace.logits[row, :, :experts].astype(np.float64)
+    return _mean_squared_total(trace.logits[row, :, :experts].astype(np.float64))
+
+
+def _mean_squared_total(logits: np.ndarray) -> float:
     peak = logits.max(axis=-1)
     total = peak + np.log(np.exp(logits - peak[:, None]).sum(axis=-1))
     return float((total**2).mean())
+
+
+def z_loss_chance(
+    trace: RoutingTrace, draws: int = Z_DRAWS, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """[L] low and high of the z-loss, 95 % of `draws`, when each expert's logits are dealt anew
+    among the tokens.
+
+    A random choice of experts says nothing about the size of logits, and neither does a renaming
+    of experts. This permutation keeps each expert's own logits and breaks what binds those of one
+    token: outside the band they hang together. Our own null; nan where logits are not known.
+    """
+    sizes, _ = layer_sizes(trace)
+    bands = np.full((len(sizes), 2), np.nan)
+    rng = np.random.default_rng(seed)
+    for row, experts in enumerate(sizes.tolist()):
+        if has_logits(trace, row):
+            logits = trace.logits[row, :, :experts].astype(np.float32)
+            dealt = [_mean_squared_total(rng.permuted(logits, axis=0)) for _ in range(draws)]
+            bands[row] = np.quantile(dealt, (0.025, 0.975))
+    return bands[:, 0], bands[:, 1]
 
 
 def _importance(trace: RoutingTrace, row: int, experts: int) -> float:

@@ -11,7 +11,7 @@ from moeviz.charts.evenness import (
     evenness_sentence,
     pooled_sentence,
 )
-from moeviz.metrics.balance import loss_chance, pooled_aux_loss
+from moeviz.metrics.balance import loss_chance, pooled_aux_loss, z_loss_chance
 from moeviz.trace import RoutingTrace
 from moeviz.ui import measures
 from moeviz.ui.capacity import set_setting
@@ -35,7 +35,7 @@ def evenness(trace: RoutingTrace, view: View, setting: Setting) -> None:
         format_func=lambda name: MEASURES[name].name,
         on_change=lambda: set_setting({"balance": state["balance"]}),
     )  # fmt: skip
-    facts = _facts(trace.key, measure in NEED_DRAWS, trace)
+    facts = _facts(trace.key, measure in NEED_DRAWS, measure == "z_loss", trace)
     headline(evenness_sentence(trace, facts, measure, view.row))
     if measure == "aux_loss" and trace.logits is not None:
         tell(pooled_sentence(trace, facts))
@@ -43,7 +43,8 @@ def evenness(trace: RoutingTrace, view: View, setting: Setting) -> None:
 
 
 @st.cache_resource(max_entries=8, scope="session", show_spinner=False)
-def _facts(key: str, with_losses: bool, _trace: RoutingTrace) -> Evenness:
+def _facts(key: str, with_losses: bool, with_z: bool, _trace: RoutingTrace) -> Evenness:
     known = measures.layer_facts(_trace)
     losses = loss_chance(_trace) if with_losses else None
-    return Evenness(known.balance, known.chance, losses, pooled_aux_loss(_trace))
+    z_band = z_loss_chance(_trace) if with_z else None
+    return Evenness(known.balance, known.chance, losses, pooled_aux_loss(_trace), z_band)

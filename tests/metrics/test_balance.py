@@ -17,6 +17,7 @@ from moeviz.metrics.balance import (
     pooled_aux_loss,
     switch_aux_loss,
     variation,
+    z_loss_chance,
 )
 from moeviz.metrics.load import random_choices
 from moeviz.metrics.overflow import pooled_overflow
@@ -109,6 +110,22 @@ def test_the_chance_of_the_auxiliary_loss_follows_the_models_own_probabilities()
     # 2 (f 3/4 + (1 - f) 1/4) = 1/2 + f with f of mean 1/2 and deviation 1/40.
     assert chance.aux_low[0] == pytest.approx(1 - 1.96 / 40, abs=0.005)
     assert chance.aux_high[0] == pytest.approx(1 + 1.96 / 40, abs=0.005)
+
+
+def test_the_z_loss_lies_in_its_band_unless_a_tokens_logits_hang_together():
+    """Layer 0 draws every logit alone; layer 1 adds one number to all logits of a token."""
+    rng = np.random.default_rng(2)
+    alone = rng.normal(size=(2, 300, 8))
+    alone[1] += rng.normal(scale=2, size=(300, 1))
+    trace = make_trace(np.zeros((2, 300, 1), int), None, alone, number=8, text="x" * 300)
+    low, high = z_loss_chance(trace)
+    found = balance(trace).z_loss
+    assert low[0] <= found[0] <= high[0]
+    assert not low[1] <= found[1] <= high[1]
+    same = make_trace(np.zeros((1, 9, 1), int), None, np.ones((1, 9, 4)), number=4, text="x" * 9)
+    low, high = z_loss_chance(same)
+    assert low == high == pytest.approx((1 + math.log(4)) ** 2)
+    assert np.isnan(z_loss_chance(make_trace([[[0], [1]]], text="ab"))).all()
 
 
 PUBLISHED = [
