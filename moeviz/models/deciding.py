@@ -57,7 +57,12 @@ class Decider(TorchFunctionMode):
         self._swaps = rule.here(layer, Swap)
         parts = rule.here(layer, ChangeK) if k_inside else ()
         self._k = [part.k for part in parts if part.tokens is None][-1:]
-        self._choosing = bool(self._random) or rule.wishes(layer, _FIRST, experts) is not None
+        wishes = rule.wishes(layer, _FIRST, experts)
+        self._choosing = bool(self._random) or wishes is not None
+        only_mutes = wishes is not None and not self._random and not (wishes > 0).any()
+        self._banned = None  # [E] bool, where all that the rule wishes is the same experts away
+        if only_mutes and rule.same_for_all(layer, drop=False):
+            self._banned = torch.from_numpy(wishes[0] < 0)
 
     @property
     def needed(self) -> bool:
@@ -159,10 +164,32 @@ class Decider(TorchFunctionMode):
             )  # fmt: skip
         if not self._choosing:
             return func(scores, *rest, **kwargs)
-        wanted = func(self._overruled(scores, False), *rest, **kwargs).indices
         own = func(scores, *rest, **kwargs)
+        if self._banned is not None:
+            ids = self._without_banned(func, scores, own.indices, rest, kwargs)
+            if ids is own.indices:
+                return own
+            if ids is not None:
+                return torch.return_types.topk((scores.gather(-1, ids), ids))
+        wanted = func(self._overruled(scores, False), *rest, **kwargs).indices
         ids = torch.where(_same_set(wanted, own.indices, self.experts), own.indices, wanted)
         return torch.return_types.topk((scores.gather(-1, ids), ids))
+
+    def _without_banned(
+        self, func: Callable, scores: Tensor, own: Tensor, rest: list, kwargs: dict
+    ) -> Tensor | None:
+        """The own choice, the next best in the place of muted experts; itself where it has none.
+
+        None where too few scores are open to tell what is next best.
+        """
+        banned = self._banned = self._banned.to(scores.device)
+        hit = banned[own].any(-1, keepdim=True)
+        if not hit.any():
+            return own
+        best = func(scores.masked_fill(banned, -torch.inf), *rest, **kwargs)
+        if (best.values == -torch.inf).any():
+            return None
+        return torch.where(hit, best.indices, own)
 
     def largest(self, func: Callable, args: tuple, kwargs: dict) -> Any:
         """A router's maximum along the experts: top-1 with its value."""

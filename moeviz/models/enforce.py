@@ -142,16 +142,15 @@ class _Governed:
         self._algorithm = [part.algorithm for part in rule.here(layer, Assign)][-1:]
         self._k = rule.here(layer, ChangeK)[-1:]
         self._router_output: Any = None
+        muted = rule.muted(layer, np.zeros(1, int), traits.experts)
+        self._mutes = muted is not None
+        self._after_choice = bool(rule.capacity or self._algorithm or self._k) or self._mutes
+        alike = self._mutes and rule.same_for_all(layer, drop=True)
+        self._muted_always = torch.from_numpy(muted[0]) if alike else None  # [E] bool
 
     @property
     def needed(self) -> bool:
         return self.decider.needed or self._after_choice
-
-    @property
-    def _after_choice(self) -> bool:
-        """Whether something is to be done once experts are chosen."""
-        muted = self.rule.muted(self.layer, np.zeros(1, int), self.traits.experts)
-        return bool(self.rule.capacity or self._algorithm or self._k) or muted is not None
 
     def check_reachable(self) -> None:
         """Raises RuleError where a module calls its experts so that no rule can reach them."""
@@ -243,13 +242,20 @@ class _Governed:
         if self.traits.renormalised and lost.any():
             kept = gates.masked_fill(lost, 0)
             gates = kept * (gates.sum(-1, keepdim=True) / kept.sum(-1, keepdim=True))
-        muted = self.rule.muted(self.layer, positions, self.traits.experts)
-        if muted is not None:
-            table = torch.from_numpy(muted).to(ids.device)
-            lost |= table.gather(-1, ids.clamp(min=0).long()) & (ids != EMPTY)
+        if self._mutes:
+            lost |= self._muted(ids, positions) & (ids != EMPTY)
         if self.rule.capacity is not None:
             lost |= self._overflow(ids.masked_fill(lost, EMPTY), gates.masked_fill(lost, 0))
         return gates.masked_fill(lost, 0) if lost.any() else None
+
+    def _muted(self, ids: Tensor, positions: np.ndarray) -> Tensor:
+        """[T, K] bool: slots whose expert is muted for the token; empty slots may be either."""
+        places = ids.clamp(min=0).long()
+        if self._muted_always is not None:
+            self._muted_always = self._muted_always.to(ids.device)
+            return self._muted_always[places]
+        table = self.rule.muted(self.layer, positions, self.traits.experts)
+        return torch.from_numpy(table).to(ids.device).gather(-1, places)
 
     def _beyond_k(self, ids: Tensor, gates: Tensor, positions: np.ndarray) -> Tensor:
         """[T, K] bool: slots after the K best, where the router did not see to it itself."""

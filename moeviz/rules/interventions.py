@@ -432,12 +432,19 @@ class Rule:
 
     def wishes(self, layer: str, positions: np.ndarray, experts: int) -> np.ndarray | None:
         """[T, E] int8: -1 never, 1 always, 0 as the router likes; None where no part says."""
-        parts = [p for p in self.here(layer, Choosing) if not getattr(p, "drop", False)]
+        parts = self._choosing(layer, drop=False)
         return _overlaid(parts, positions, experts) if parts else None
+
+    def same_for_all(self, layer: str, drop: bool) -> bool:
+        """Whether `muted` (drop) or `wishes` (not) of a layer are the same for every token."""
+        return all(part.tokens is None for part in self._choosing(layer, drop))
+
+    def _choosing(self, layer: str, drop: bool) -> list[Choosing]:
+        return [p for p in self.here(layer, Choosing) if getattr(p, "drop", False) == drop]
 
     def muted(self, layer: str, positions: np.ndarray, experts: int) -> np.ndarray | None:
         """[T, E] bool: experts whose output counts nothing; None where no part says."""
-        parts = [p for p in self.here(layer, Choosing) if getattr(p, "drop", False)]
+        parts = self._choosing(layer, drop=True)
         return _overlaid(parts, positions, experts) < 0 if parts else None
 
 
