@@ -25,6 +25,7 @@ from moeviz.metrics.overflow import (
 from moeviz.rules.capacity import CapacityRule, windows
 from moeviz.trace import RoutingTrace
 from moeviz.ui import session
+from moeviz.ui.closer import way_to_mute
 from moeviz.ui.components import dial, heat_grid, packed, plot, token_strip, turned
 from moeviz.ui.explore import MOST_BUTTONS
 from moeviz.ui.figure import figure, take_pick
@@ -166,6 +167,7 @@ def figures(trace: RoutingTrace, view: View, found: Overflow) -> None:
         _figure("position", trace, rule, row, lambda: _position(trace, row, found))
     with right:
         _figure("loads", trace, rule, row, lambda: _load_bars(trace, row, found))
+        way_to_mute(trace, row, view.expert)
         _figure("lost", trace, rule, -1, lambda: pictures.overflow_grid(trace, found))
 
 

@@ -51,7 +51,7 @@ def _token(trace: RoutingTrace, view: View) -> None:
 def _expert(trace: RoutingTrace, view: View) -> None:
     row, expert, scope = view.row, expert_shown(trace, view), view.selection
     options = (row, expert, scope)
-    _what_if(trace, row, expert)
+    way_to_mute(trace, row, expert)
     figure("taken", trace, options, lambda: _taken(trace, row, expert, scope), ranked)
     if layer_sizes(trace)[1][row] > 1:
         figure("partners", trace, options, lambda: _partners(trace, row, expert, scope), ranked)
@@ -59,8 +59,11 @@ def _expert(trace: RoutingTrace, view: View) -> None:
         st.caption("This layer gives every token one expert, so no two are chosen together.")
 
 
-def _what_if(trace: RoutingTrace, row: int, expert: int) -> None:
-    """The way to the page where this expert can be muted, and more."""
+def way_to_mute(trace: RoutingTrace, row: int, expert: int | None) -> None:
+    """The way to the page where this expert can be muted, and more; nothing where the layer has no
+    such expert, or none is picked."""
+    if expert is None or expert >= layer_sizes(trace)[0][row]:
+        return
     layer = layer_labels(trace)[row]
     if "what-if" not in hidden_pages() and st.button(
         f"What if expert {expert} were muted?", key="mute_this"

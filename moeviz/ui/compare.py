@@ -29,6 +29,7 @@ from moeviz.ui import against as choice
 from moeviz.ui import session, sides
 from moeviz.ui.against import MEASURES, Against, set_against
 from moeviz.ui.capacity import layer_choice
+from moeviz.ui.closer import way_to_mute
 from moeviz.ui.components import heat_grid, plot, token_strip
 from moeviz.ui.figure import figure
 from moeviz.ui.markdown import plain
@@ -143,6 +144,8 @@ def _show_difference(found: Sides, view: View, against: Against) -> None:
             )  # fmt: skip
         draw("experts", (row,), plot,
              lambda: pictures.expert_bars(a, b, change, row, labels[row]))  # fmt: skip
+        if against.way != "moment":  # whose runs are records, not of a model that could run again
+            way_to_mute(a, row, view.expert)
     with right:
         draw("bits", (), plot, lambda: pictures.bits_bars(a, b, change, labels))
         if len(change.twins.pairs):

@@ -210,13 +210,17 @@ def _apart(key: str, _trace: RoutingTrace) -> tuple[Run, Run, Difference]:
     return read, written, difference(read, written, linked=False)
 
 
+_WAYS = {"Explore": "explore", "Capacity": "capacity", "What if": "what-if"}
+"""Pages that a finished text can be taken to: the word on the button, and the name in links."""
+
+
 def ways_on(here: Live) -> None:
     """The finished text as a trace like any other: to other pages, or to a file."""
     if here.trace is None:
         return
     st.header("Go on with it", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", key="ways"):
-        for label, page in (("Explore", "explore"), ("Capacity", "capacity")):
+        for label, page in _WAYS.items():
             if page not in hidden_pages() and st.button(f"Open in {label}"):
                 links.open_trace(here.trace, "generated")
                 st.switch_page(f"pages/{page}.py")

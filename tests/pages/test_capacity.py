@@ -78,6 +78,12 @@ def test_a_link_restores_rule_layer_and_devices(page, trace):
     assert {n: page.query_params[n] for n in wanted} == wanted
 
 
+def test_a_picked_expert_leads_to_muting_it(page):
+    page.query_params["expert"] = "3"
+    page.run()
+    assert "What if expert 3 were muted?" in [b.label for b in page.button]
+
+
 def test_nonsense_in_a_link_is_passed_over(page):
     for name in ("factor", "convention", "priority", "group", "absolute", "devices", "placement"):
         page.query_params[name] = "<nonsense>"
