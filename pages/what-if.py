@@ -20,7 +20,8 @@ lead(
 trace = ask.asked_trace()
 
 
-def look(trace: RoutingTrace, ticking: bool) -> None:
+@st.fragment
+def look(trace: RoutingTrace) -> None:
     """Pick, compute, draw: runs again on every click, and by itself while a job runs."""
     what_if.trouble()
     what_if.take_link()
@@ -34,12 +35,10 @@ def look(trace: RoutingTrace, ticking: bool) -> None:
     what_if.writing(rule)
     wire(view, st.session_state.get("step", 0), session.visit())
     links.write_link(trace, view, what_if.to_link())
-    if trials.any_running() != ticking:
-        st.rerun()
+    trials.keep_looking()
 
 
 if trace is not None:
     ask.introduce(trace, facts)
-    running = trials.any_running()
-    st.fragment(look, run_every=trials.TICK if running else None)(trace, running)
+    look(trace)
     explore.downloads(trace)

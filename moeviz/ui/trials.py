@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from moeviz.trace import MoevizError
+from moeviz.ui.components import ticker
 from moeviz.ui.live import connected
 from moeviz.ui.markdown import plain
 
@@ -91,6 +92,8 @@ def progress(kind: str, here: Trials, words: str) -> None:
         st.button("Cancel", key=f"cancel_{kind}", on_click=here.cancel)
 
 
-def any_running() -> bool:
-    """Whether the page should look again soon."""
-    return any(here.running for here in trials().values())
+def keep_looking() -> None:
+    """Have the fragment run again soon while anything is under way; called at its end."""
+    state = st.session_state
+    state["looks"] = state.get("looks", 0) + 1
+    ticker(TICK if any(here.running for here in trials().values()) else 0, state["looks"])

@@ -61,6 +61,9 @@ MEANINGS = {
 
 OF_EXPERT = ("mute", "drop", "force", "up", "down")
 SCOPES = {"one": "This layer", "all": "All layers"}
+WAYS = {"next": "Go to the next best", "drop": "Lose its output"}
+"""What a sweep does with the tokens of the expert that is muted."""
+
 NUMBERS = {"k": (1, 512, 1), "temperature": (0.05, 20.0, 2.0), "noise": (0.0, 50.0, 1.0)}
 """Lowest, highest and first value of what takes a number."""
 
@@ -270,15 +273,21 @@ def sweep(trace: RoutingTrace, view: View) -> None:
     name, experts, _ = runs.layer_sizes(trace)[view.row]
     if not _can_search(trace):
         return
-    mark = (trace.key, view.row, False)
-    here = trials.found("sweep", mark)
+    state = st.session_state
+    state["sweep_way"] = state.get("swept_by", "next")
+    st.segmented_control(
+        "A muted expert's tokens", list(WAYS), key="sweep_way", required=True, wrap=True,
+        format_func=WAYS.get, on_change=lambda: state.update(swept_by=state["sweep_way"]),
+    )  # fmt: skip
+    drop = state["sweep_way"] == "drop"
+    here = trials.found("sweep", (trace.key, view.row, drop))
     if here is None or here.trouble:
         st.markdown(
             f"Mute each expert of layer {plain(name)} alone and see what the text loses. The work "
             "before the layer is done once."
         )
         st.button(f"Mute each of the {experts} experts in turn", on_click=_begin,
-                  args=(runs.start_sweep, trace, view.row, False), key="start_sweep")  # fmt: skip
+                  args=(runs.start_sweep, trace, view.row, drop), key="start_sweep")  # fmt: skip
     if here is not None and not here.finished:
         trials.progress("sweep", here, "Experts muted")
     elif here is not None:
@@ -287,8 +296,8 @@ def sweep(trace: RoutingTrace, view: View) -> None:
         headline(words.ablation_sentence(found, random, name))
         row = view.row
         figure(
-            "wi_sweep", trace, (row,),
-            lambda: pictures.ablation_list(trace, row, found, random, False), ranked,
+            "wi_sweep", trace, (row, drop),
+            lambda: pictures.ablation_list(trace, row, found, random, drop), ranked,
         )  # fmt: skip
 
 

@@ -71,8 +71,8 @@ def test_a_sweep_and_a_search_run_beside_the_page(page, app_url, truth, model):
     trace = truth(MIXED)
     open_app(page, app_url, "what-if?layer=4&token=9")
     press(page, "Mute each of the 16 experts in turn")
-    expect(page.get_by_text("costs most")).to_be_visible(timeout=120_000)
     press(page, "Try other routes")
+    expect(page.get_by_text("costs most")).to_be_visible(timeout=120_000)
     expect(figure(page, "The best routes")).to_be_visible(timeout=120_000)
     settle(page)
     losses = [trace_tokens(model, trace.tokens, Mute(e, layers=4)).loss for e in range(16)]

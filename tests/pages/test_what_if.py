@@ -152,12 +152,14 @@ def test_random_mutes_stand_beside_the_rule(page, model, trace):
     assert f"change the mean loss by {low} to {high} nats (8 draws)." in said(page)
 
 
-def test_a_sweep_ranks_the_experts_as_separate_runs_do(page, model, trace):
+@pytest.mark.parametrize("drop", [False, True])
+def test_a_sweep_ranks_the_experts_as_separate_runs_do(page, model, trace, drop):
     page.query_params["layer"] = "4"
     page.run()
+    page.button_group(key="sweep_way").set_value("drop" if drop else "next").run()
     press(page, "Mute each of the 16 experts in turn")
     wait(page)
-    losses = [trace_tokens(model, trace.tokens, Mute(e, layers=4)).loss for e in range(16)]
+    losses = [trace_tokens(model, trace.tokens, Mute(e, drop, layers=4)).loss for e in range(16)]
     found = ablations(trace, trace.layers.index(4), np.stack(losses))
     top = int(found.order[0])
     assert f"In layer 4, losing expert {top} costs most: +{found.mean_change[top]:.3f}" in said(

@@ -3,8 +3,8 @@
 Small components without a build step: `strip` (the text), `grid` (heat on a canvas), `plot` (bars
 and curves), `list` (ranked lines), `flow` (ribbons from layer to layer), `dial` (a slider that
 answers while it is dragged), `live` (a text while it is written), `cloud` (points) with `tint`
-(how they are coloured) and `wire`, which tells the others what is selected, so that their bulk is
-never sent again for a click.
+(how they are coloured), `ticker` (which looks again) and `wire`, which tells the others what is
+selected, so that their bulk is never sent again for a click.
 Text from users reaches the page through `textContent` and canvas text only.
 """
 
@@ -36,6 +36,7 @@ _PLOT, _DIAL, _LIVE = _component("plot"), _component("dial"), _component("live")
 _LIST, _FLOW = _component("list"), _component("flow")
 _HANDOUT = _component("handout")
 _CLOUD, _TINT = _component("cloud"), _component("tint", styled=False)
+_TICKER = _component("ticker", styled=False)
 
 
 def token_strip(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
@@ -95,6 +96,15 @@ def handout(key: str = "handout") -> None:
     _HANDOUT(data={"label": "Hand-out of this page (.html)"}, key=key)
 
 
+def ticker(every: float, look: int) -> None:
+    """Have the fragment run again `every` seconds after this, by itself; 0 for not at all.
+
+    look: another number each time. It asks as a click does, so no click gets lost beside it; a
+    fragment whose `run_every` changes must be built anew, and what is pressed meanwhile is gone.
+    """
+    _TICKER(data={"every": every, "look": look}, key="ticker", on_tick_change=lambda: None)
+
+
 def turned(key: str) -> dict:
     """The newest {value, sent} of the dial `key`; only valid in its callback."""
     value = st.session_state[key].turn
@@ -131,6 +141,7 @@ __all__ = [
     "picked",
     "plot",
     "ranked",
+    "ticker",
     "tint",
     "token_strip",
     "turned",
