@@ -6,6 +6,7 @@ from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import ask, capacity, consequences, explore, links, session, setting
 from moeviz.ui.components import wire
 from moeviz.ui.door import through_door
+from moeviz.ui.edited import edited, start_anew
 from moeviz.ui.evenness import evenness
 from moeviz.ui.markdown import plain
 from moeviz.ui.terms import lead
@@ -23,13 +24,15 @@ trace = ask.asked_trace()
 
 @st.fragment
 def look(trace: RoutingTrace) -> None:
-    """Pick, compute, draw: the part that runs again when the layer or the devices change."""
+    """Pick, compute, draw: the part that runs again when the text, layer or devices change."""
+    trace = edited(trace)
     wish = capacity.current_setting()
     view = links.current_view(trace)
     capacity.layer_choice(trace, view)
     under_a_rule(trace, view.row)
     evenness(trace, view, wish)
     consequences.devices(trace, view, wish)
+    explore.downloads(trace)
 
 
 @st.fragment
@@ -55,5 +58,5 @@ def under_a_rule(trace: RoutingTrace, row: int) -> None:
 
 if trace is not None:
     ask.introduce(trace, facts)
+    start_anew()
     look(trace)
-    explore.downloads(trace)

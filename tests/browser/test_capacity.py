@@ -109,6 +109,20 @@ def test_bars_curve_grid_and_devices_show_the_simulation(page, app_url, truth):
     linked(page, "placement=balanced")
 
 
+def test_the_figures_follow_the_text_as_it_is_typed(page, app_url, model):
+    open_app(page, app_url, "capacity")
+    field = page.get_by_role("textbox", name="Text", exact=True)
+    field.fill("")
+    expect(page.get_by_text("There is no text yet.")).to_be_visible()
+    expect(page.locator(".strip").first).to_contain_text(MIXED.split()[0])  # the former view stays
+    field.press_sequentially("One two three four five six seven")
+    trace = moeviz.trace_text(model, "One two three four five six seven")
+    says(page, f"of {trace.shape[1] * trace.shape[3]} assignments")
+    expect(page.locator(".strip").first).to_contain_text("seven")
+    expect(page.get_by_text("There is no text yet.")).to_have_count(0)
+    expect(field).to_have_value("One two three four five six seven")
+
+
 def test_clicks_open_a_layer_set_the_factor_and_find_an_expert(page, app_url, truth):
     trace = truth(MIXED)
     open_app(page, app_url, "capacity")

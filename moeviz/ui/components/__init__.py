@@ -3,8 +3,8 @@
 Small components without a build step: `strip` (the text), `grid` (heat on a canvas), `plot` (bars
 and curves), `list` (ranked lines), `flow` (ribbons from layer to layer), `dial` (a slider that
 answers while it is dragged), `live` (a text while it is written), `cloud` (points) with `tint`
-(how they are coloured), `ticker` (which looks again) and `wire`, which tells the others what is
-selected, so that their bulk is never sent again for a click.
+(how they are coloured), `ticker` (which looks again), `typing` (which hears the text box) and
+`wire`, which tells the others what is selected, so that their bulk is never sent again for a click.
 Text from users reaches the page through `textContent` and canvas text only.
 """
 
@@ -36,7 +36,7 @@ _PLOT, _DIAL, _LIVE = _component("plot"), _component("dial"), _component("live")
 _LIST, _FLOW = _component("list"), _component("flow")
 _HANDOUT = _component("handout")
 _CLOUD, _TINT = _component("cloud"), _component("tint", styled=False)
-_TICKER = _component("ticker", styled=False)
+_TICKER, _TYPING = _component("ticker", styled=False), _component("typing", styled=False)
 
 
 def token_strip(picture: bytes, key: str, on_pick: Callable[[], None]) -> None:
@@ -105,6 +105,18 @@ def ticker(every: float, look: int) -> None:
     _TICKER(data={"every": every, "look": look}, key="ticker", on_tick_change=lambda: None)
 
 
+def typing(key: str, on_edit: Callable[[], None], label: str = "Text", pause: float = 0.6) -> None:
+    """Call `on_edit` once the typing in the page's text box `label` rests for `pause` seconds; see
+    `typed`."""
+    _TYPING(data={"label": label, "pause": pause}, key=key, on_edit_change=on_edit)
+
+
+def typed(key: str) -> str | None:
+    """The text of the box as it stands; only valid in the callback of `typing`."""
+    text = st.session_state[key].edit
+    return text if isinstance(text, str) else None
+
+
 def turned(key: str) -> dict:
     """The newest {value, sent} of the dial `key`; only valid in its callback."""
     value = st.session_state[key].turn
@@ -145,5 +157,7 @@ __all__ = [
     "tint",
     "token_strip",
     "turned",
+    "typed",
+    "typing",
     "wire",
 ]
