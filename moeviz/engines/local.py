@@ -28,6 +28,7 @@ from moeviz.models.digest import weights_digest
 from moeviz.models.generate import generate
 from moeviz.models.inputs import cut, encode, pieces
 from moeviz.models.load import LoadedModel
+from moeviz.models.memory import running
 from moeviz.models.rows import batch_inputs
 from moeviz.models.run import best_first, default_stack
 from moeviz.models.tape import run_once
@@ -230,7 +231,7 @@ class _Run:
     def rows(self, texts: list[_Text]) -> Rows:
         """One forward pass over `texts`, and what was chosen for the tokens that count."""
         batch = batch_inputs(self.model.network, [text.ids for text in texts])
-        with self.model.lock:
+        with running(self.model, sum(len(text.ids) for text in texts)):
             output, step = run_once(
                 self.model.network, self.model.sites, batch.inputs | self._keep()
             )

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from moeviz.models.choices import Call, CaptureError, chosen_slots, router_logits
 from moeviz.models.deciding import Decider
 from moeviz.models.errors import first_line
+from moeviz.models.memory import ran_out
 from moeviz.models.probe import SiteTraits
 from moeviz.models.sites import Site, choice_parameters
 from moeviz.rules.capacity import CapacityRule, RuleError, dropped_slots
@@ -107,7 +108,7 @@ def in_plain_words(rule: AnyRule) -> Iterator[None]:
     except MoevizError:
         raise
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-        if as_rule(rule) is None:
+        if as_rule(rule) is None or ran_out(error):
             raise
         raise RuleError(
             f"The model cannot run with the rule {rule}: {first_line(error)}"

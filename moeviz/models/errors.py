@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import huggingface_hub.errors as hub
-import torch
 
 from moeviz.trace import MoevizError
 
@@ -25,7 +24,7 @@ def plain_errors(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # every library below raises its own kinds
-        chain = _chain(error)
+        chain = causes(error)
         if any(isinstance(e, LoadCancelled) for e in chain):
             raise LoadCancelled(f"Loading {name} was cancelled.") from error
         if isinstance(error, MoevizError):
@@ -52,8 +51,6 @@ def _sentence(name: str, error: Exception, chain: list[BaseException]) -> str:
             f"{name} is not on this machine and the hub cannot be reached. "
             "Check the network, or use a model you already have, such as demo."
         )
-    if raised(MemoryError, torch.OutOfMemoryError):
-        return f"There was not enough memory to load {name}. Try a smaller dtype or another device."
     if "trust_remote_code" in str(error):
         return f"{name} ships its own code, which MoEViz runs only when you allow it."
     if raised(ImportError):
@@ -66,7 +63,8 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0] or type(error).__name__
 
 
-def _chain(error: BaseException | None) -> list[BaseException]:
+def causes(error: BaseException | None) -> list[BaseException]:
+    """The error and what led to it, the newest first."""
     found: list[BaseException] = []
     while error is not None and error not in found:
         found.append(error)

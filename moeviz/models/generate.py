@@ -15,6 +15,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogit
 from moeviz.models.enforce import AnyRule, Enforced, in_plain_words
 from moeviz.models.inputs import TextError, encode, pieces
 from moeviz.models.load import LoadedModel
+from moeviz.models.memory import running
 from moeviz.models.run import assemble, joined, next_token_loss, routes_of
 from moeviz.models.tape import run_once
 from moeviz.rules.interventions import Rule, as_rule
@@ -157,7 +158,7 @@ def _forward(model: LoadedModel, ids: list[int], past, rule: Rule | None, first:
     }
     sites = [site for site in model.sites if site.stack == "decoder"]
     force = Enforced(sites, model.traits, rule, first, ids)
-    with model.lock, in_plain_words(rule):
+    with running(model, first + len(ids)), in_plain_words(rule):
         output, step = run_once(model.network, model.sites, inputs, model.spied, force)
     return output.logits[0], output.past_key_values, step
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import gc
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 import transformers
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from moeviz.models.errors import ModelError, plain_errors
+from moeviz.models.memory import enough_memory_to_load
 from moeviz.models.plan import DEMO, SPREAD, LoadPlan, check_memory, plan_load
 from moeviz.models.probe import SiteTraits, probe
 from moeviz.models.progress import Progress, reported
 from moeviz.models.sites import Site, find_sites, text_part
+from moeviz.models.turns import Turns
 from moeviz.trace import RouterSpec
 
 
@@ -27,7 +26,8 @@ class LoadedModel:
     name, revision: what was asked for and the commit it resolved to. sites: its routed layers;
     traits: what each is, by site name; routers: their facts by stack ("decoder", "encoder").
     spied: sites whose selection score is recorded. max_tokens: the longest text it takes, 0 if it
-    states none. warnings: sentences the user must see. lock: held by whoever runs the model.
+    states none. warnings: sentences the user must see. lock: held by whoever runs the model,
+    in fair turns.
     """
 
     name: str
@@ -43,7 +43,7 @@ class LoadedModel:
     device: str
     dtype: str
     warnings: tuple[str, ...] = ()
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    lock: Turns = field(default_factory=Turns, repr=False)
 
     @property
     def model_type(self) -> str:
@@ -87,20 +87,25 @@ def load_model(
     if "quantization_config" not in options:
         check_memory(plan)
     common = {"revision": None if plan.adapter else revision, "trust_remote_code": allow_code}
-    with plain_errors(name):
+    with plain_errors(name), enough_memory_to_load(plan):
         tokenizer = AutoTokenizer.from_pretrained(plan.where, **common)
-        with reported(progress) as reporting:
-            network = type(plan.skeleton).from_pretrained(
-                plan.where,
-                config=plan.config,
-                dtype=plan.dtype,
-                **{**_by_default(plan), **common, **reporting, **options},
-            )
-        if plan.adapter:
-            network.load_adapter(plan.adapter)
-        if plan.device != SPREAD and not getattr(network, "is_quantized", False):
-            network = network.to(plan.device)
-    return adopt(network, tokenizer, name, revision=plan.commit)
+        return adopt(_network(plan, progress, common | options), tokenizer, name, plan.commit)
+
+
+def _network(plan: LoadPlan, progress: Progress | None, options: dict) -> nn.Module:
+    """The model with its weights where they are to be."""
+    with reported(progress) as reporting:
+        network = type(plan.skeleton).from_pretrained(
+            plan.where,
+            config=plan.config,
+            dtype=plan.dtype,
+            **{**_by_default(plan), **reporting, **options},
+        )
+    if plan.adapter:
+        network.load_adapter(plan.adapter)
+    if plan.device != SPREAD and not getattr(network, "is_quantized", False):
+        network = network.to(plan.device)
+    return network
 
 
 def adopt(
@@ -136,13 +141,6 @@ def adopt(
         dtype=str(network.dtype).removeprefix("torch."),
         warnings=found.warnings,
     )
-
-
-def free_unused() -> None:
-    """Give back what models that nobody holds any more took, on the CPU and on GPUs."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _by_default(plan: LoadPlan) -> dict:

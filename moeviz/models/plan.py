@@ -64,7 +64,7 @@ class LoadPlan:
         return (
             f"{self.name}: {type(self.skeleton).__name__}, {self.parameters / 1e6:,.1f} million "
             f"parameters, {self.routed_layers} routed layers. Its weights need {most}"
-            f"{size(self.bytes)} in {_short(self.dtype)} on {self.device}{free}."
+            f"{size(self.bytes)} in {short(self.dtype)} on {self.device}{free}."
         )
 
 
@@ -113,7 +113,7 @@ def check_memory(plan: LoadPlan) -> None:
     """Raises ModelError when the weights of `plan` do not fit."""
     if not plan.fits:
         raise ModelError(
-            f"{plan.name} needs {size(plan.bytes)} for its weights in {_short(plan.dtype)}, but "
+            f"{plan.name} needs {size(plan.bytes)} for its weights in {short(plan.dtype)}, but "
             f"{plan.device} has {size(plan.free)} free. Try a smaller dtype or another device."
         )
 
@@ -127,6 +127,12 @@ def free_memory(device: str) -> float | None:
     """Bytes free on `device`; None where the system does not tell."""
     if device.startswith("cuda"):
         return float(torch.cuda.mem_get_info(device)[0])
+    known = [free for free in (_machine_free(), _container_free(), _process_free())
+             if free is not None]  # fmt: skip
+    return max(0.0, min(known)) if known else None
+
+
+def _machine_free() -> float | None:
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         facts = dict(line.split(":") for line in meminfo.read_text().splitlines())
@@ -134,6 +140,30 @@ def free_memory(device: str) -> float | None:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return None
+
+
+def _container_free(control: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """What a container's own limit leaves (cgroup version 2); files that were read do not count."""
+    try:
+        most = (control / "memory.max").read_text().strip()
+        used = int((control / "memory.current").read_text())
+        stat = dict(line.split() for line in (control / "memory.stat").read_text().splitlines())
+        return None if most == "max" else float(int(most) - used + int(stat["inactive_file"]))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _process_free() -> float | None:
+    """What is left of the address space that this process may have (`ulimit -v`)."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    here = Path("/proc/self/statm")
+    if most == resource.RLIM_INFINITY or not here.exists():
+        return None
+    return float(most - int(here.read_text().split()[0]) * resource.getpagesize())
 
 
 def devices() -> tuple[str, ...]:
@@ -245,5 +275,6 @@ def _dtype(asked: str, device: str, config, skeleton: nn.Module) -> torch.dtype:
     return stored if isinstance(stored, torch.dtype) else torch.float32
 
 
-def _short(dtype: torch.dtype) -> str:
+def short(dtype: torch.dtype) -> str:
+    """The name of a number format as people write it."""
     return str(dtype).removeprefix("torch.")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from moeviz.models.enforce import AnyRule, Enforced, in_plain_words
 from moeviz.models.load import LoadedModel
+from moeviz.models.memory import running
 from moeviz.models.sites import Site
 from moeviz.models.tape import run_once
 
@@ -27,7 +28,7 @@ class Prefix:
     def __init__(self, model: LoadedModel, inputs: dict, site: Site):
         self.model, self.inputs, self.site = model, inputs, site
         self._kept: dict[nn.Module, Any] = {}
-        with model.lock, torch.inference_mode():
+        with running(model), torch.inference_mode():
             self.output, step = self._first_run()
         self.choice = step[model.sites.index(site)]
 
@@ -36,7 +37,8 @@ class Prefix:
         model, site = self.model, self.site
         sites = [s for s in model.sites if s.stack == site.stack]
         force = Enforced(sites, model.traits, rule)
-        with model.lock, torch.inference_mode(), in_plain_words(rule), self._skipping(), force:
+        plainly = in_plain_words(rule)
+        with running(model), torch.inference_mode(), plainly, self._skipping(), force:
             return model.network(**self.inputs)
 
     @property

@@ -21,6 +21,7 @@ from moeviz.models.enforce import (
 )
 from moeviz.models.inputs import TextError, cut, encode, model_inputs, pieces
 from moeviz.models.load import LoadedModel
+from moeviz.models.memory import enough_memory, running
 from moeviz.models.probe import SiteTraits
 from moeviz.models.sites import Site
 from moeviz.models.tape import run_once
@@ -135,14 +136,15 @@ def traced(
     if as_rule(rule) is not None:
         check_rule(as_rule(rule), layer_sizes(sites, model.traits), rows)
     force = Enforced(sites, model.traits, rule, token_ids=tokens.ids)
-    with model.lock, in_plain_words(rule):
-        output, step = run_once(model.network, model.sites, inputs, model.spied, force)
-    if stack == "decoder" and "decoder_input_ids" in inputs:
-        tokens = _behind_start(tokens, int(inputs["decoder_input_ids"][0, 0]), model.tokenizer)
-    after = predicted(output, tokens.ids) if stack == "decoder" else None
-    loss = None if after is None else next_token_loss(after[:-1], tokens.ids[1:])
-    loss = None if loss is None else np.append(loss, np.float32(np.nan))
-    return assemble(model, tokens, step, stack, logits, loss, notes, rule), after
+    with enough_memory(model, len(tokens)):
+        with running(model), in_plain_words(rule):
+            output, step = run_once(model.network, model.sites, inputs, model.spied, force)
+        if stack == "decoder" and "decoder_input_ids" in inputs:
+            tokens = _behind_start(tokens, int(inputs["decoder_input_ids"][0, 0]), model.tokenizer)
+        after = predicted(output, tokens.ids) if stack == "decoder" else None
+        loss = None if after is None else next_token_loss(after[:-1], tokens.ids[1:])
+        loss = None if loss is None else np.append(loss, np.float32(np.nan))
+        return assemble(model, tokens, step, stack, logits, loss, notes, rule), after
 
 
 def assemble(

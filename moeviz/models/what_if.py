@@ -13,6 +13,7 @@ from torch import Tensor
 from moeviz.models.enforce import AnyRule, Enforced, in_plain_words, layer_sizes
 from moeviz.models.inputs import TextError, model_inputs, pieces
 from moeviz.models.load import LoadedModel
+from moeviz.models.memory import enough_memory, running
 from moeviz.models.prefix import Prefix
 from moeviz.models.run import (
     LOSS_ROWS,
@@ -50,11 +51,12 @@ def what_if(
     """
     tokens, notes = text_tokens(model, text, truncate=truncate)
     stack = stack or default_stack(model)
-    trace, after = traced(model, tokens, rule, logits, notes, stack)
-    if after is None:
-        return trace, None
-    before = _bare(model, tokens, stack)
-    return trace, compared(before, after, model.tokenizer)
+    with enough_memory(model, len(tokens)):
+        trace, after = traced(model, tokens, rule, logits, notes, stack)
+        if after is None:
+            return trace, None
+        before = _bare(model, tokens, stack)
+        return trace, compared(before, after, model.tokenizer)
 
 
 @torch.inference_mode()
@@ -89,7 +91,7 @@ def losses_under(
     inputs = model_inputs(model.network, tokens.ids)
     for rule in rules:
         force = Enforced(sites, model.traits, rule, token_ids=tokens.ids)
-        with model.lock, torch.inference_mode(), in_plain_words(rule), force:
+        with running(model, len(tokens)), torch.inference_mode(), in_plain_words(rule), force:
             output = model.network(**inputs)
         yield _loss(output, inputs)
 
@@ -195,7 +197,7 @@ def _stack(model: LoadedModel, stack: str) -> list:
 def _bare(model: LoadedModel, tokens: Tokens, stack: str) -> Tensor:
     """[T, V] next-token logits of the plain run."""
     inputs = model_inputs(model.network, tokens.ids)
-    with model.lock, torch.inference_mode():
+    with running(model, len(tokens)), torch.inference_mode():
         return predicted(model.network(**inputs), _fed(inputs))
 
 

@@ -12,6 +12,7 @@ from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import links, recorded, session
 from moeviz.ui.card import model_card, trace_card
 from moeviz.ui.examples import EXAMPLES
+from moeviz.ui.line import told_on
 from moeviz.ui.markdown import plain
 from moeviz.ui.picker import asked_model, forget_offer, model_field, models_here, terms
 from moeviz.ui.served import on_server
@@ -159,10 +160,38 @@ def _text_trace() -> RoutingTrace | None:
     if st.session_state.get("lost_trace") and "shown" not in st.session_state:
         return None  # who came to open a file need not wait for a model
     slot = st.empty()
-    trace, trouble = session.shown_trace(get_ready(slot))
+    with told_on(_Slot(slot)):
+        trace, trouble = session.shown_trace(get_ready(slot))
     if trouble:
         slot.error(plain(trouble))
     return trace
+
+
+class _Slot:
+    """Where somebody who waits for the model reads how many come first, and can stop."""
+
+    def __init__(self, slot: DeltaGenerator):
+        self._slot, self._words = slot, None
+        self._way_back = "shown" in st.session_state
+
+    def tell(self, sentence: str) -> None:
+        if self._words is None:
+            with self._slot.container():
+                self._words = st.empty()
+                if self._way_back:
+                    st.button("Stop waiting", on_click=_stay_here)
+        self._words.info(plain(sentence))
+
+    def wipe(self) -> None:
+        if self._words is not None:
+            self._slot.empty()
+            self._words, self._way_back = None, False  # the same button is drawn once in a run
+
+
+def _stay_here() -> None:
+    """Wish for what is on screen already, model and text."""
+    model, text = st.session_state.get("shown", session.asked())
+    session.ask(model=model, text=text)
 
 
 def _file_trouble() -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from moeviz.rules.words import short_count
 from moeviz.trace import RoutingTrace
 from moeviz.ui import session
+from moeviz.ui.line import in_line
 from moeviz.ui.markdown import plain
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _proofs(name: str) -> None:
     if not st.session_state.get(wanted) and not st.button("Run the proofs"):
         return
     st.session_state[wanted] = True
-    with st.spinner("Running the proofs"):
+    with st.spinner("Running the proofs"), in_line():
         found = _diagnosis(name, id(session.loaded(name)))
     for proof in found.proofs:
         st.markdown(f"{MARKS[proof.verdict]} **{plain(proof.claim)}**  \n{plain(proof.detail)}")

@@ -17,6 +17,7 @@ from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.house import way_to
 from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import draw, label_choice, labels_of, specialised
+from moeviz.ui.line import in_line
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
 from moeviz.ui.terms import headline
@@ -148,7 +149,8 @@ def _at_work(data: DataSet, row: int, expert: int) -> None:
         with st.spinner("Loading the model"):
             session.loaded(data.model)
     try:
-        shown = _marked(data.key, row, expert, data)
+        with in_line():
+            shown = _marked(data.key, row, expert, data)
     except MoevizError as error:
         st.info(plain(str(error)))
         return

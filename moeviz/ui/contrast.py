@@ -18,6 +18,7 @@ from moeviz.ui.ask import get_ready
 from moeviz.ui.components import heat_grid
 from moeviz.ui.figure import figure
 from moeviz.ui.markdown import plain
+from moeviz.ui.memory import run_once
 from moeviz.ui.pairs import MOST_TEXTS, PAIRS, texts_of
 from moeviz.ui.served import on_server, served_trace
 from moeviz.ui.terms import headline, tell
@@ -142,18 +143,19 @@ def set_traces(
     model: str, stack: str, sets: Sets, rule: Rule | None
 ) -> tuple[list[RoutingTrace], list[RoutingTrace]]:
     """Every text of both sets read by the model, under a rule or without; once in a session."""
-    return _set_traces(model, stack, sets, str(rule), rule)
+    return run_once(
+        lambda: _set_traces(model, stack, sets, rule), "sets", model, stack, sets, str(rule)
+    )
 
 
-@st.cache_resource(max_entries=16, scope="session", show_spinner=False)
-def _set_traces(model: str, stack: str, sets: Sets, rule_in_short: str, _rule: Rule | None):
+def _set_traces(model: str, stack: str, sets: Sets, rule: Rule | None):
     both = [texts_of(texts) for texts in (sets.texts_a, sets.texts_b)]
     most = max(map(len, both))
     if most > MOST_TEXTS:
         raise MoevizError(f"A set can have {MOST_TEXTS} texts, one a line; this one has {most:,}.")
     for text in (text for texts in both for text in texts):
         session.check_text(text)
-    first, second = ([_read(model, text, stack, _rule) for text in texts] for texts in both)
+    first, second = ([_read(model, text, stack, rule) for text in texts] for texts in both)
     return first, second
 
 

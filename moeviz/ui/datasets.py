@@ -197,7 +197,7 @@ def _watch(jobs: dict, key: tuple[str, str]) -> None:
         return
     share = job.look()
     if not job.over:
-        st.progress(share, f"{job.done:,} of {plural(job.of, 'passage')} done")
+        st.progress(share, f"{job.done:,} of {plural(job.of, 'passage')} done{job.sharing.words()}")
         if st.button("Stop", key="stop_corpus"):
             job.cancel()
         return

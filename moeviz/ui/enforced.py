@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import streamlit as st
-
 from moeviz.charts.words import model_name
 from moeviz.rules.capacity import CapacityRule
 from moeviz.rules.interventions import Rule
 from moeviz.trace import RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.at_hand import at_hand
+from moeviz.ui.memory import run_once
 from moeviz.ui.served import WITHOUT_MODEL, on_server
 from moeviz.ui.shelf import shelf
 
@@ -21,19 +20,15 @@ def enforced_trace(model: str, text: str, stack: str, rule: CapacityRule | Rule)
 
     stack: "encoder" or "decoder", whichever the plain trace is of.
     """
-    return _enforced(model, session.digest(text), stack, str(rule), text, rule)
 
+    def run() -> RoutingTrace:
+        from moeviz.models import trace_text  # late: torch takes seconds
 
-@st.cache_resource(max_entries=4, scope="session", show_spinner=False)
-def _enforced(
-    model: str, digest_of_text: str, stack: str, rule_in_short: str, _text: str,
-    _rule: CapacityRule | Rule,
-) -> RoutingTrace:  # fmt: skip
-    from moeviz.models import trace_text  # late: torch takes seconds
+        return trace_text(
+            session.loaded(model), text, rule=rule, logits=False, truncate=True, stack=stack
+        )
 
-    return trace_text(
-        session.loaded(model), _text, rule=_rule, logits=False, truncate=True, stack=stack
-    )
+    return run_once(run, "enforced", model, stack, session.digest(text), str(rule))
 
 
 def obstacle(trace: RoutingTrace) -> str:

@@ -130,7 +130,8 @@ def _progress(here: Live) -> str:
     if here.state == "finished":
         return f"Written: {tokens}{speed}."
     word = "Writing" if here.state == "running" else "Paused"
-    return f"{word}: {count:,} of at most {plural(here.draft.most, 'token')}{speed}."
+    shared = here.writing.sharing.words() if here.state == "running" else ""
+    return f"{word}: {count:,} of at most {plural(here.draft.most, 'token')}{speed}{shared}."
 
 
 def words(here: Live) -> None:

@@ -1,5 +1,16 @@
-"""What whoever started the server decided for all visitors: pages left out, the longest text, and
-which servers with models may be asked."""
+"""What whoever started the server decided for all visitors, in environment variables.
+
+| Variable | What it decides | Unless set |
+|---|---|---|
+| MOEVIZ_MODEL | the model that a visit starts with | demo |
+| MOEVIZ_HIDE | pages left out, by their name in the address | none |
+| MOEVIZ_MAX_CHARACTERS | the longest text | 2,000,000 |
+| MOEVIZ_SERVERS | model servers that visitors may ask, comma-separated, or none | any |
+| MOEVIZ_MODELS | models kept in memory at once | 2 |
+| MOEVIZ_TRACE_MEMORY | megabytes of traces and pictures kept, of all visitors together | 1,000 |
+
+`moeviz app` has an option for each.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +23,12 @@ from moeviz.trace import MoevizError
 
 LONGEST_TEXT = 2_000_000
 """Characters we hand to a tokenizer; beyond it a paste is a mistake, not a text."""
+
+MODELS = 2
+"""Models kept in memory; the one not used for longest makes room."""
+
+TRACE_MEMORY = 1000
+"""Megabytes of traces and pictures kept of all visitors together; the screen's own come on top."""
 
 LARGE_TYPE = 1.3
 """How much larger everything is in the presenter's view."""
@@ -34,8 +51,22 @@ def way_to(page: str, label: str, **options: Any) -> None:
 
 def longest_text() -> int:
     """Most characters of a text: MOEVIZ_MAX_CHARACTERS where that is a number, else 2,000,000."""
-    wanted = os.environ.get("MOEVIZ_MAX_CHARACTERS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else LONGEST_TEXT
+    return _count("MOEVIZ_MAX_CHARACTERS", LONGEST_TEXT)
+
+
+def most_models() -> int:
+    """Most models in memory: MOEVIZ_MODELS where that is a number, else 2."""
+    return _count("MOEVIZ_MODELS", MODELS)
+
+
+def trace_memory() -> int:
+    """Bytes for kept traces: MOEVIZ_TRACE_MEMORY, in MB, where that is a number, else 1 GB."""
+    return 1_000_000 * _count("MOEVIZ_TRACE_MEMORY", TRACE_MEMORY)
+
+
+def _count(name: str, otherwise: int) -> int:
+    wanted = os.environ.get(name, "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else otherwise
 
 
 def servers() -> frozenset[str] | None:

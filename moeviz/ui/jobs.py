@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from moeviz.trace import MoevizError
+from moeviz.ui.line import Sharing, as_visitor, visitor
 
 PATIENCE = 90
 """Seconds after which work is given up that no page asks for any more: its tab was closed."""
@@ -16,10 +17,12 @@ class Job:
     """`make(progress)` in a thread; progress(done, of) raises `stopped` when nobody waits.
 
     result: what it made, None until then. trouble: a sentence when it failed, "" otherwise.
+    sharing: with how many others it takes turns at the model.
     """
 
     def __init__(self, make: Callable[[Callable[[int, int], None]], object], stopped: type):
         self.done, self.of = 0, 0
+        self.sharing, self._who = Sharing(self._check), visitor()
         self.result: object = None
         self.trouble, self.cancelled = "", False
         self._make, self._stopped, self._seen = make, stopped, time.monotonic()
@@ -41,7 +44,8 @@ class Job:
 
     def _run(self) -> None:
         try:
-            self.result = self._make(self._progress)
+            with as_visitor(self._who, self.sharing):
+                self.result = self._make(self._progress)
         except self._stopped:
             self.cancelled = True
         except MoevizError as error:
@@ -51,5 +55,9 @@ class Job:
 
     def _progress(self, done: int, of: int) -> None:
         self.done, self.of = done, of
+        self.sharing.step()
+        self._check()
+
+    def _check(self) -> None:
         if self.cancelled or time.monotonic() - self._seen > PATIENCE:
             raise self._stopped("The run was stopped.")

@@ -17,6 +17,7 @@ from moeviz.trace import RoutingTrace, layer_names
 from moeviz.ui import session
 from moeviz.ui.components import packed
 from moeviz.ui.draft import Draft
+from moeviz.ui.line import visitor
 from moeviz.ui.writing import Writing
 
 OVERLAP = 3.0
@@ -109,6 +110,7 @@ def begin(model: str, draft: Draft) -> Live:
             loaded, draft.prompt, draft.most, draft.temperature, draft.top_p, draft.seed, stop=stop
         ),
         connected(),
+        visitor(),
     )
     sites = tuple(site.layer for site in loaded.sites if site.stack == "decoder")
     prompt = encode(loaded.tokenizer, draft.prompt)

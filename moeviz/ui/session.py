@@ -22,6 +22,7 @@ from moeviz.rules.words import short_count
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui.examples import MIXED as FIRST_TEXT
 from moeviz.ui.house import longest_text
+from moeviz.ui.memory import once, run_once
 from moeviz.ui.served import WITHOUT_MODEL, on_server, served_name, served_trace
 from moeviz.ui.shelf import how, shelf
 
@@ -72,9 +73,9 @@ def text_trace(model: str, text: str) -> RoutingTrace:
     wanted = st.session_state.get("stack")
     stack = wanted if wanted in stacks(model) else ""
     if not on_server(model):
-        return _traced(model, digest(text), stack, text)
+        return _traced(model, stack, text)
     with st.spinner("Asking the server"):
-        return _traced(model, digest(text), stack, text)
+        return _traced(model, stack, text)
 
 
 def traced_again(trace: RoutingTrace) -> RoutingTrace:
@@ -84,7 +85,7 @@ def traced_again(trace: RoutingTrace) -> RoutingTrace:
     moves routes, and a generated text may be cut into other tokens.
     """
     model, text = trace.source.model, trace.tokens.source
-    again = _traced(model, digest(text), trace.router.stack, text)
+    again = _traced(model, trace.router.stack, text)
     same = np.array_equal(again.tokens.ids, trace.tokens.ids)
     order = (lambda ids: ids) if trace.ranked else (lambda ids: np.sort(ids, axis=-1))
     if not same or not np.array_equal(order(again.experts), order(trace.experts)):
@@ -108,19 +109,22 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-@st.cache_resource(max_entries=4, scope="session", show_spinner=False)
-def _traced(model: str, digest_of_text: str, stack: str, _text: str) -> RoutingTrace:
+def _traced(model: str, stack: str, text: str) -> RoutingTrace:
+    key = ("trace", model, stack, digest(text))
     if on_server(model):
-        return served_trace(model, _text)
-    from moeviz.models import trace_text  # late: torch takes seconds
+        return once(lambda: served_trace(model, text), *key)
 
-    return trace_text(loaded(model), _text, logits=True, truncate=True, stack=stack)
+    def run() -> RoutingTrace:
+        from moeviz.models import trace_text  # late: torch takes seconds
+
+        return trace_text(loaded(model), text, logits=True, truncate=True, stack=stack)
+
+    return run_once(run, *key)
 
 
-@st.cache_resource(max_entries=40, scope="session", show_spinner=False)
-def drawn(kind: str, key: str, options: tuple, _make: Callable[[], bytes]) -> bytes:
+def drawn(kind: str, key: str, options: tuple, make: Callable[[], bytes]) -> bytes:
     """The picture `kind` of the trace `key` under `options`, made once in a session."""
-    return _make()
+    return once(make, "picture", kind, key, options)
 
 
 def asked() -> tuple[str, str]:
@@ -191,32 +195,24 @@ def shown_trace(prepare: Callable[[str], object] = loaded) -> tuple[RoutingTrace
     """The trace to show and a sentence of trouble, "" for none.
 
     prepare: called with the name of the model before it is needed; may say how far it is.
-    A wish that fails leaves what was shown before in place.
+    A wish that fails leaves what was shown before in place, whatever became of its model.
     """
     wish, state = asked(), st.session_state
     shown = state.get("shown")
-    if wish == shown:
-        return _again(shown, state.get("trouble", ""))
     try:
-        check_text(wish[1])
-        prepare(wish[0])
+        if wish != shown:
+            check_text(wish[1])
+            prepare(wish[0])
         trace = text_trace(*wish)
-        state["shown"], state["trouble"] = wish, ""
-        return trace, ""
+        if wish != shown:
+            state["trouble"] = ""
+        state["shown"], state["shown_trace"] = wish, trace
+        return trace, state.get("trouble", "")
     except MoevizError as error:
         state["trouble"] = str(error)
-    if shown is None:
-        return None, state["trouble"]
-    state["asked_model"], state["asked_text"] = shown
-    return _again(shown, state["trouble"])
-
-
-def _again(shown: tuple[str, str], trouble: str) -> tuple[RoutingTrace | None, str]:
-    """What was shown before, with the trouble since; a server may have gone meanwhile."""
-    try:
-        return text_trace(*shown), trouble
-    except MoevizError as error:
-        return None, " ".join(dict.fromkeys([trouble, str(error)])).strip()
+    if shown is not None:
+        state["asked_model"], state["asked_text"] = shown
+    return state.get("shown_trace"), state["trouble"]
 
 
 def model_facts(name: str, trace: RoutingTrace) -> str:

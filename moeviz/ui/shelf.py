@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from moeviz.trace import MoevizError
+from moeviz.ui.house import most_models
 
 if TYPE_CHECKING:
     from moeviz.models import LoadedModel
-
-ROOM = 2
-"""Models kept in memory; the one not used for longest makes room."""
 
 GLANCE = 0.1
 """Seconds between two looks at a load; each look is also the chance to give up."""
@@ -60,7 +58,7 @@ class Load:
             self.model = load_model(**how(self.name), progress=self._tell)
             _settle_memory()
         except MoevizError as error:
-            self.trouble = error
+            self.trouble = error.with_traceback(None)  # whose frames hold half a model
         except Exception as error:  # whatever a model's own code may raise
             self.trouble = MoevizError(f"{self.name} could not be loaded: {error}")
 
@@ -84,7 +82,7 @@ def _settle_memory() -> None:
 
 def _hand_back() -> None:
     """Give the memory of models that nobody holds any more back to the system."""
-    from moeviz.models.load import free_unused  # late: torch takes seconds
+    from moeviz.models.memory import free_unused  # late: torch takes seconds
 
     gc.unfreeze()  # what was settled may be what is to go now
     free_unused()
@@ -151,7 +149,7 @@ class Shelf:
             load.watchers -= 1
             if load.model is not None and load.name not in self._models:
                 self._models[load.name] = load.model
-                while len(self._models) > ROOM:
+                while len(self._models) > most_models():
                     self._models.popitem(last=False)
                     made_room = True
             if not load.watchers or not load.thread.is_alive():

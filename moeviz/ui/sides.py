@@ -17,6 +17,7 @@ from moeviz.trace import MoevizError, Provenance, RouterSpec, RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.against import Against, partner
 from moeviz.ui.at_hand import at_hand
+from moeviz.ui.line import in_line
 
 CONTINUATIONS = 4
 """Continuations kept in one session."""
@@ -125,6 +126,7 @@ def _write(model: str, text: str, against: Against, watch: Callable) -> RoutingT
 
     settings = {"temperature": 1.0, "seed": against.seed, "logits": False}
     step = None
-    for step in generate(session.loaded(model), text, against.new, **settings):
-        watch((step.number + 1) / against.new)
+    with in_line():
+        for step in generate(session.loaded(model), text, against.new, **settings):
+            watch((step.number + 1) / against.new)
     return step.trace

@@ -10,6 +10,7 @@ import streamlit as st
 
 from moeviz.trace import MoevizError
 from moeviz.ui.components import ticker
+from moeviz.ui.line import Sharing, as_visitor, visitor
 from moeviz.ui.live import connected
 from moeviz.ui.markdown import plain
 
@@ -17,16 +18,29 @@ TICK = 0.4
 """Seconds between two looks at what is under way."""
 
 
+class _Stopped(BaseException):
+    """Nobody wants the results any more; no model's own code may take it for an error."""
+
+
 class Trials:
     """Results that come one by one from a thread; it ends when cancelled or when nobody is there.
 
     mark: what it was asked for; total: how many results there will be; found: those so far.
+    who: whose turns at the model it takes; sharing: with how many others.
     """
 
-    def __init__(self, mark: Hashable, steps: Iterator[Any], total: int, there: Callable[[], bool]):
+    def __init__(
+        self,
+        mark: Hashable,
+        steps: Iterator[Any],
+        total: int,
+        there: Callable[[], bool],
+        who: Hashable = None,
+    ):
         self.mark, self.total, self.found = mark, total, []
         self.trouble, self.cancelled = "", False
-        self._steps, self._there = steps, there
+        self.sharing = Sharing(self._check)
+        self._steps, self._there, self._who = steps, there, who
         self._thread = threading.Thread(target=self._run, name="trials", daemon=True)
         self._thread.start()
 
@@ -44,17 +58,23 @@ class Trials:
 
     def _run(self) -> None:
         try:
-            for result in self._steps:
-                if self.cancelled or not self._there():
-                    self.cancelled = True
-                    break
-                self.found.append(result)
+            with as_visitor(self._who, self.sharing):
+                for result in self._steps:
+                    self._check()
+                    self.found.append(result)
+                    self.sharing.step()
+        except _Stopped:
+            self.cancelled = True
         except MoevizError as error:
             self.trouble = str(error)
         except Exception as error:  # whatever a model's own code may raise
             self.trouble = f"It stopped: {' '.join(str(error).split()) or type(error).__name__}"
         finally:
             self._steps = iter(())
+
+    def _check(self) -> None:
+        if self.cancelled or not self._there():
+            raise _Stopped
 
 
 def trials() -> dict[str, Trials]:
@@ -69,7 +89,7 @@ def start(kind: str, mark: Hashable, steps: Iterator[Any], total: int) -> None:
         return
     if here is not None:
         here.cancel()
-    trials()[kind] = Trials(mark, steps, total, connected())
+    trials()[kind] = Trials(mark, steps, total, connected(), visitor())
 
 
 def found(kind: str, mark: Hashable) -> Trials | None:
@@ -88,7 +108,8 @@ def progress(kind: str, here: Trials, words: str) -> None:
         st.error(plain(here.trouble))
     elif here.running:
         done = min(len(here.found), here.total)
-        st.progress(done / here.total, plain(f"{words}: {done:,} of {here.total:,}"))
+        far = f"{words}: {done:,} of {here.total:,}{here.sharing.words()}"
+        st.progress(done / here.total, plain(far))
         st.button("Cancel", key=f"cancel_{kind}", on_click=here.cancel)
 
 

@@ -11,6 +11,7 @@ from moeviz.rules.predictions import Predictions
 from moeviz.trace import RoutingTrace
 from moeviz.ui import session, trials
 from moeviz.ui.draft import Draft
+from moeviz.ui.memory import run_once
 from moeviz.ui.view import layer_labels
 
 DRAWS = 8
@@ -26,17 +27,14 @@ def cost_of(trace: RoutingTrace, rule: Rule) -> Comparison:
     if session.kept():
         session.traced_again(trace)
     stack = trace.router.stack
-    changed, predictions = _changed(model, session.digest(text), stack, str(rule), text, rule)
+
+    def run() -> tuple[RoutingTrace, Predictions | None]:
+        from moeviz.models.what_if import what_if  # late: torch takes seconds
+
+        return what_if(session.loaded(model), text, rule, logits=False, truncate=True, stack=stack)
+
+    changed, predictions = run_once(run, "what if", model, stack, session.digest(text), str(rule))
     return _compared(trace.key, changed.key, trace, changed, predictions)
-
-
-@st.cache_resource(max_entries=8, scope="session", show_spinner=False)
-def _changed(
-    model: str, digest_of_text: str, stack: str, rule_in_short: str, _text: str, _rule: Rule
-) -> tuple[RoutingTrace, Predictions | None]:
-    from moeviz.models.what_if import what_if  # late: torch takes seconds
-
-    return what_if(session.loaded(model), _text, _rule, logits=False, truncate=True, stack=stack)
 
 
 @st.cache_resource(max_entries=8, scope="session", show_spinner=False)

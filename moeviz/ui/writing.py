@@ -5,10 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING
 
 from moeviz.trace import MoevizError
+from moeviz.ui.line import Sharing, as_visitor
 
 if TYPE_CHECKING:
     from moeviz.models.generate import Step
@@ -23,6 +24,10 @@ GLANCE = 0.2
 """Seconds between two looks at whether somebody still waits."""
 
 
+class _GivenUp(BaseException):
+    """Nobody wants the text any more; no model's own code may take it for an error."""
+
+
 class Writing:
     """A continuation that one visitor started; it can be paused, continued and stopped.
 
@@ -30,14 +35,16 @@ class Writing:
     iterator, which goes when the visitor's session does. The thread touches nothing of Streamlit.
 
     begin: makes the steps; it is handed the function to ask whether to stop. there: whether the
-    visitor is still connected.
+    visitor is still connected. who: whose turns at the model it takes.
     """
 
     def __init__(
         self,
         begin: Callable[[Callable[[], bool]], Iterator[Step]],
         there: Callable[[], bool] = lambda: True,
+        who: Hashable = None,
     ):
+        self.sharing, self._who = Sharing(self._check), who
         self._stopping, self._pausing = threading.Event(), threading.Event()
         self._steps = begin(self._stopping.is_set)
         self._there = there
@@ -97,13 +104,21 @@ class Writing:
 
     def _run(self) -> None:
         try:
-            while self._one_more():
-                pass
+            with as_visitor(self._who, self.sharing):
+                while self._one_more():
+                    self.sharing.step()
+        except _GivenUp:
+            with self._lock:
+                self._thread = None
         except MoevizError as error:
             self._fail(str(error))
         except Exception as error:  # whatever a model's own code may raise
             words = " ".join(str(error).split())
             self._fail(f"The model stopped writing: {words or type(error).__name__}")
+
+    def _check(self) -> None:
+        if self._over:
+            raise _GivenUp
 
     def _one_more(self) -> bool:
         """Make a step and hand it over; False when the thread has ended itself."""

@@ -6,6 +6,7 @@ import tiny
 import torch
 
 import moeviz
+from moeviz.models.errors import ModelError
 from moeviz.models.inputs import TextError
 from moeviz.models.run import trace_text, trace_tokens
 from moeviz.trace import MoevizError
@@ -104,8 +105,10 @@ def test_hooks_go_even_when_the_run_fails(model):
     beyond = type(tokens)(tokens.source, tokens.ids + 10_000, tokens.spans, tokens.special,
                           tokens.generated)  # fmt: skip
     there = hooks(model.network)
-    with pytest.raises(IndexError):
+    with pytest.raises(ModelError) as caught:
         trace_tokens(model, beyond)
+    assert str(caught.value) == "tiny failed while it ran: index out of range in self"
+    assert isinstance(caught.value.__cause__, IndexError)
     assert hooks(model.network) == there
     assert trace_text(model, TEXT).shape == (3, len(inputs(model)[0]), 8, 2)
 

@@ -23,8 +23,16 @@ def test_pages_are_hidden_by_name(monkeypatch):
 
 @pytest.mark.parametrize("value", ["", "many", "-3", "0", "²"])
 def test_a_limit_that_makes_no_sense_is_none(monkeypatch, value):
-    monkeypatch.setenv("MOEVIZ_MAX_CHARACTERS", value)
+    for name in ("MAX_CHARACTERS", "MODELS", "TRACE_MEMORY"):
+        monkeypatch.setenv(f"MOEVIZ_{name}", value)
     assert house.longest_text() == house.LONGEST_TEXT
+    assert (house.most_models(), house.trace_memory()) == (2, 1_000_000_000)
+
+
+def test_limits_on_memory(monkeypatch):
+    monkeypatch.setenv("MOEVIZ_MODELS", "5")
+    monkeypatch.setenv("MOEVIZ_TRACE_MEMORY", "20")
+    assert (house.most_models(), house.trace_memory()) == (5, 20_000_000)
 
 
 def test_the_limit_holds_for_every_text(monkeypatch):

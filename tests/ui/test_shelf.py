@@ -8,7 +8,8 @@ import pytest
 
 from moeviz.models.progress import _ONE_LOAD
 from moeviz.trace import MoevizError
-from moeviz.ui.shelf import ROOM, Shelf
+from moeviz.ui.house import MODELS as ROOM
+from moeviz.ui.shelf import Shelf
 
 
 @pytest.fixture(scope="module")
