@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -64,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         help="addresses of model servers that visitors may ask, comma-separated, or none; any "
         "unless given",
     )
+    app.add_argument("--model", default="", help="the model that a visit starts with (demo)")
+    app.add_argument("--models", type=int, help="models kept in memory at once (2)")
+    app.add_argument(
+        "--trace-memory", type=int,
+        help="megabytes of traces and pictures kept, of all visitors together (1000)",
+    )  # fmt: skip
     app.set_defaults(run=_app)
 
     trace = commands.add_parser("trace", help="run a model on a text and save its routing")
@@ -233,15 +240,35 @@ def _choice(arguments: argparse.Namespace) -> dict:
 
 
 def _app(arguments: argparse.Namespace) -> int:
+    _check_port(arguments.port)
     command = [sys.executable, "-m", "streamlit", "run", str(start_page())]
     rules = {
         "MOEVIZ_HIDE": arguments.hide,
         "MOEVIZ_MAX_CHARACTERS": arguments.max_characters,
         "MOEVIZ_SERVERS": arguments.servers,
+        "MOEVIZ_MODEL": arguments.model,
+        "MOEVIZ_MODELS": arguments.models,
+        "MOEVIZ_TRACE_MEMORY": arguments.trace_memory,
     }
     house = {name: str(rule) for name, rule in rules.items() if rule}
     command += ["--server.port", str(arguments.port)]
     os.execve(sys.executable, command, {**os.environ, **house})  # so that signals reach the server
+
+
+def _check_port(port: int) -> None:
+    """Raises MoevizError when nobody can be served on this port."""
+    if not 1 <= port <= 65535:
+        raise MoevizError(f"--port must lie between 1 and 65535, not {port}.")
+    try:
+        with socket.create_server(("", port)):
+            pass
+    except PermissionError as error:
+        raise MoevizError(f"Port {port} is not for you: try one above 1023.") from error
+    except OSError as error:
+        raise MoevizError(
+            f"Port {port} is in use, perhaps by another MoEViz: see http://localhost:{port}, or "
+            f"choose another with --port, for example {min(port + 1, 65535)}."
+        ) from error
 
 
 def _trace(arguments: argparse.Namespace) -> int:
@@ -358,6 +385,7 @@ def _asked(arguments: argparse.Namespace, text: str) -> RoutingTrace:
 def _corpus(arguments: argparse.Namespace) -> int:
     from moeviz.charts.corpus_report import report_html
     from moeviz.metrics.findings import corpus_summary, corpus_tables, findings
+    from moeviz.store.whole import whole_file, write_whole
 
     if arguments.draws < 19:
         raise MoevizError(f"--draws must be at least 19, not {arguments.draws}.")
@@ -370,11 +398,10 @@ def _corpus(arguments: argparse.Namespace) -> int:
     found = findings(routing, labels, arguments.draws, arguments.seed, words)
     files = []
     if folder is not None:
-        page = folder / "report.html"
-        page.write_text(report_html(found), encoding="utf-8")
-        files.append(str(page))
+        files.append(str(write_whole(folder / "report.html", report_html(found))))
         for name, table in corpus_tables(found).items():
-            table.to_parquet(folder / f"{name}.parquet", index=False)
+            with whole_file(folder / f"{name}.parquet") as draft:
+                table.to_parquet(draft, index=False)
             files.append(str(folder / f"{name}.parquet"))
     report = corpus_summary(found)
     if arguments.json:

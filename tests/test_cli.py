@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,38 @@ def test_each_command_has_help(command):
     )  # fmt: skip
     assert done.returncode == 0
     assert done.stdout.startswith("usage: moeviz")
+
+
+def test_a_port_that_is_in_use_or_none(capsys):
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["app", "--port", str(port)]) == 1
+    assert capsys.readouterr().err == (
+        f"moeviz: Port {port} is in use, perhaps by another MoEViz: see http://localhost:{port}, "
+        f"or choose another with --port, for example {min(port + 1, 65535)}.\n"
+    )
+    assert main(["app", "--port", "70000"]) == 1
+    assert capsys.readouterr().err == ("moeviz: --port must lie between 1 and 65535, not 70000.\n")
+
+
+def test_every_option_of_the_app_reaches_it(monkeypatch):
+    started = []
+    monkeypatch.setattr("os.execve", lambda _, command, env: started.append((command[-1], env)))
+    with socket.create_server(("", 0)) as free:
+        port = str(free.getsockname()[1])
+    options = {
+        "--hide": ("MOEVIZ_HIDE", "lab"),
+        "--max-characters": ("MOEVIZ_MAX_CHARACTERS", "400"),
+        "--servers": ("MOEVIZ_SERVERS", "http://one:8000"),
+        "--model": ("MOEVIZ_MODEL", "org/model"),
+        "--models": ("MOEVIZ_MODELS", "3"),
+        "--trace-memory": ("MOEVIZ_TRACE_MEMORY", "50"),
+    }
+    words = [word for option, (_, value) in options.items() for word in (option, value)]
+    main(["app", "--port", port, *words])
+    ((used, environment),) = started
+    assert used == port
+    assert {name: environment[name] for name, _ in options.values()} == dict(options.values())
 
 
 def test_facts_of_a_folder_a_file_and_the_table(folder, capsys):

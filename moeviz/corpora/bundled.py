@@ -20,6 +20,7 @@ from safetensors.numpy import load, save
 from moeviz.corpora.corpus import Corpus
 from moeviz.corpora.packing import header, small
 from moeviz.corpora.routing import CorpusRouting, TokenCounts
+from moeviz.store.whole import write_whole
 
 FILE = Path(__file__).parent / "atlas_demo.safetensors.xz"
 MODEL = Path(__file__).parent.parent / "demo_model" / "model.safetensors"
@@ -107,8 +108,7 @@ def write_bundled(
         "facts": json.dumps(facts),
     }
     data = save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata=words)
-    FILE.write_bytes(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
-    return FILE
+    return write_whole(FILE, lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
 
 
 def _model_digest() -> str:

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from moeviz.corpora.corpus import Source
+from moeviz.store.whole import write_whole
 
 PER_GROUP = 40  # passages of one language and domain
 BYTES = 400  # of UTF-8 in a passage: 64 tokens of the demo model and some to spare
@@ -142,10 +143,10 @@ def write_atlas(folder: Path, passages: list[dict], sources: list[Source]) -> No
     """atlas.jsonl.xz, atlas_sources.json, and for people ATLAS.md."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in passages)
     packed = lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME)
-    (folder / "atlas.jsonl.xz").write_bytes(packed)
+    write_whole(folder / "atlas.jsonl.xz", packed)
     listed = json.dumps([asdict(source) for source in sources], ensure_ascii=False, indent=1)
-    (folder / "atlas_sources.json").write_text(listed + "\n")
-    (folder / "ATLAS.md").write_text(_page(passages, sources))
+    write_whole(folder / "atlas_sources.json", listed + "\n")
+    write_whole(folder / "ATLAS.md", _page(passages, sources))
 
 
 def _page(passages: list[dict], sources: list[Source]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from moeviz.store.whole import whole_file
 from moeviz.trace import MoevizError
 
 COMPONENTS = 50
@@ -169,8 +170,8 @@ def save_map(routing_map: RoutingMap, path: str | Path) -> Path:
 
     arrays = {name: np.ascontiguousarray(getattr(routing_map, name)) for name in _ARRAYS}
     seed = "" if routing_map.seed is None else str(routing_map.seed)
-    save_file(arrays, str(path), metadata={"kind": routing_map.kind, "seed": seed})
-    Path(path).chmod(0o644)  # safetensors writes files only the owner can read
+    with whole_file(path) as draft:
+        save_file(arrays, str(draft), metadata={"kind": routing_map.kind, "seed": seed})
     return Path(path)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
+from moeviz.store.whole import write_whole
 from moeviz.training.card import model_card
 from moeviz.training.curves import curves_svg, read_log
 from moeviz.training.data import Shards, build_shards, load_shards, validation_documents
@@ -108,8 +109,8 @@ def write_card(out: Path, figures: dict, twin: Path | None) -> None:
     """MODEL_CARD.md and curves.svg beside the exported weights."""
     dense = json.loads((twin / "evaluation.json").read_text()) if twin else None
     moments, _ = read_emergence(out / "emergence.safetensors")
-    (out / "model" / "MODEL_CARD.md").write_text(model_card(figures, moments, dense))
-    (out / "model" / "curves.svg").write_text(curves_svg(read_log(out / "log.jsonl")))
+    write_whole(out / "model" / "MODEL_CARD.md", model_card(figures, moments, dense))
+    write_whole(out / "model" / "curves.svg", curves_svg(read_log(out / "log.jsonl")))
     shutil.copy(out / "emergence.safetensors", out / "model")
 
 

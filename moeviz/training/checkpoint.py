@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from moeviz.store.whole import whole_folder
 from moeviz.training.batches import Windows
 from moeviz.training.optimizer import Optimizer
 
@@ -30,19 +30,12 @@ class Run:
 
 def save_checkpoint(run: Run, folder: Path) -> None:
     """Writes `folder` in one move: a cut while writing leaves the previous checkpoint whole."""
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    save_file(dict(run.model.named_parameters()), fresh / "model.safetensors")
-    save_file(run.optimizer.state | {"load": run.load}, fresh / "optimizer.safetensors")
     counters = {"step": run.step, "tokens": run.tokens, "seconds": run.seconds}
     counters |= {"updates": run.optimizer.steps, "windows": run.windows.state}
-    (fresh / "counters.json").write_text(json.dumps(counters))
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with whole_folder(folder) as fresh:
+        save_file(dict(run.model.named_parameters()), fresh / "model.safetensors")
+        save_file(run.optimizer.state | {"load": run.load}, fresh / "optimizer.safetensors")
+        (fresh / "counters.json").write_text(json.dumps(counters))
 
 
 def load_checkpoint(run: Run, folder: Path) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from moeviz.store.whole import write_whole
 from moeviz.training.tokenizer import load_tokenizer, train_tokenizer
 
 VALIDATION = "validation.jsonl.xz"
@@ -147,9 +148,9 @@ def tokenise(tokenizer: Tokenizer, texts: list[str]) -> np.ndarray:
 def write_shards(shards: Shards, folder: Path) -> None:
     """Keeps the shard in `folder`; about a fifth of the text's size."""
     rows = [asdict(group) for group in shards.groups]
-    (folder / "shards.json").write_text(json.dumps({"groups": rows}, indent=0))
-    with lzma.open(folder / "tokens.bin.xz", "wb", preset=6) as file:
-        file.write(shards.tokens.astype("<u2").tobytes())
+    tokens = lzma.compress(shards.tokens.astype("<u2").tobytes(), preset=6)
+    write_whole(folder / "tokens.bin.xz", tokens)
+    write_whole(folder / "shards.json", json.dumps({"groups": rows}, indent=0))
 
 
 def load_shards(folder: Path) -> Shards:

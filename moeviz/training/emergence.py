@@ -23,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from moeviz.metrics.saturation import router_saturation
+from moeviz.store.whole import whole_file
 from moeviz.training.checkpoint import Run
 from moeviz.training.data import Document
 from moeviz.training.model import RouterWatch
@@ -76,10 +77,10 @@ class Recorder:
         }
         before = self.moments or {name: value[:0] for name, value in fresh.items()}
         self.moments = {n: np.concatenate([before[n], value]) for n, value in fresh.items()}
-        save_file(
-            self.moments | {"tokens": self.passages.tokens}, self.path, metadata=self._labels()
-        )
-        self.path.chmod(0o644)  # safetensors writes files only the owner can read
+        with whole_file(self.path) as draft:
+            save_file(
+                self.moments | {"tokens": self.passages.tokens}, draft, metadata=self._labels()
+            )
 
     def _labels(self) -> dict[str, str]:
         return {

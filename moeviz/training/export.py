@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import GenerationConfig
 
+from moeviz.store.whole import whole_folder
 from moeviz.training.model import build_model
 from moeviz.training.recipe import Recipe
 from moeviz.training.tokenizer import as_transformers, load_tokenizer
@@ -20,8 +21,9 @@ def export_model(checkpoint: Path, recipe: Recipe, shards: Path, folder: Path) -
     model.load_state_dict(weights, strict=False)
     model.to(torch.bfloat16).eval()
     model.generation_config = GenerationConfig(bos_token_id=0, eos_token_id=0, do_sample=False)
-    model.save_pretrained(folder, max_shard_size="14MB")
     tokenizer = as_transformers(load_tokenizer(shards / "tokenizer.json"), recipe.shape.longest)
-    tokenizer.save_pretrained(folder)
-    for path in folder.iterdir():
-        path.chmod(0o644)  # safetensors writes files only the owner can read
+    with whole_folder(folder) as fresh:
+        model.save_pretrained(fresh, max_shard_size="14MB")
+        tokenizer.save_pretrained(fresh)
+        for path in fresh.iterdir():
+            path.chmod(0o644)  # safetensors writes files only the owner can read

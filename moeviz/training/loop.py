@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from moeviz.store.whole import write_whole
 from moeviz.training import losses
 from moeviz.training.batches import Windows
 from moeviz.training.checkpoint import Run, checkpoint_to_resume, load_checkpoint, save_checkpoint
@@ -90,7 +91,7 @@ def _opened_run(recipe: Recipe, shards: Shards, folder: Path, device: torch.devi
         load_checkpoint(run, saved)
     log = folder / "log.jsonl"
     if log.exists():
-        log.write_text("".join(log.read_text().splitlines(keepends=True)[: run.step]))
+        write_whole(log, "".join(log.read_text().splitlines(keepends=True)[: run.step]))
     return run
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from moeviz.store.whole import write_whole
 from moeviz.training.model import SIZES, Size
 from moeviz.training.optimizer import Rates
 
@@ -68,4 +69,4 @@ def same_recipe(recipe: Recipe, kept: Path) -> None:
                 f"{kept.parent} was begun with another recipe ({', '.join(changed)} differ). "
                 "Give the same options, or another --out."
             )
-    kept.write_text(json.dumps(wanted, indent=1))
+    write_whole(kept, json.dumps(wanted, indent=1))

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
+from moeviz.store.whole import write_whole
 from moeviz.training import evaluate, specialise
 from moeviz.training.data import Document, validation_documents
 from moeviz.training.model import build_model, watch_routers
@@ -43,7 +44,7 @@ def evaluate_run(run: Path, recipe: Recipe, shards: Path, device: torch.device) 
         figures["answers"] = told_by_routing(model, tokenizer, documents)
         untrained = build_model(recipe.shape, False, recipe.seed).to(device).eval()
         figures["answers_untrained"] = told_by_routing(untrained, tokenizer, documents)
-    (run / "evaluation.json").write_text(json.dumps(figures, ensure_ascii=False, indent=1))
+    write_whole(run / "evaluation.json", json.dumps(figures, ensure_ascii=False, indent=1))
     return figures
 
 
