@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 
 import huggingface_hub.errors as hub
+from safetensors import SafetensorError
 
 from moeviz.trace import MoevizError
 
@@ -55,6 +57,11 @@ def _sentence(name: str, error: Exception, chain: list[BaseException]) -> str:
         return f"{name} ships its own code, which MoEViz runs only when you allow it."
     if raised(ImportError):
         return f"{name} needs a package that is not installed: {first_line(error)}"
+    if raised(SafetensorError, JSONDecodeError) or "not a valid JSON" in str(error):
+        return (
+            f"A file of {name} is damaged or was cut off: {first_line(error).rstrip('.')}. Delete "
+            "it, for a model of the hub with its folder in the cache, and load it again."
+        )
     return f"{name} could not be loaded: {first_line(error)}"
 
 

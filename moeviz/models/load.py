@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,13 +99,15 @@ def load_model(
 
 def _network(plan: LoadPlan, progress: Progress | None, options: dict) -> nn.Module:
     """The model with its weights where they are to be."""
-    with reported(progress) as reporting:
+    with reported(progress) as reporting, _room_on_disk(plan, options) as room:
         network = type(plan.skeleton).from_pretrained(
             plan.where,
             config=plan.config,
             dtype=plan.dtype,
-            **{**_by_default(plan), **reporting, **options},
+            **{**_by_default(plan), **room, **reporting, **options},
         )
+        if room:
+            weakref.finalize(network, shutil.rmtree, room["offload_folder"], ignore_errors=True)
     if plan.adapter:
         network.load_adapter(plan.adapter)
     if plan.device != SPREAD and not getattr(network, "is_quantized", False):
@@ -141,6 +148,23 @@ def adopt(
         dtype=str(network.dtype).removeprefix("torch."),
         warnings=found.warnings,
     )
+
+
+@contextmanager
+def _room_on_disk(plan: LoadPlan, options: dict) -> Iterator[dict]:
+    """A folder for weights that fit in no memory, deleted when the load fails.
+
+    transformers writes fused experts anew there, since the files hold them one by one.
+    """
+    if plan.device != SPREAD or "offload_folder" in options:
+        yield {}
+        return
+    folder = tempfile.mkdtemp(prefix="moeviz-weights-")
+    try:
+        yield {"offload_folder": folder}
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _by_default(plan: LoadPlan) -> dict:

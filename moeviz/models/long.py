@@ -25,6 +25,7 @@ import torch
 from moeviz.models.enforce import AnyRule, Enforced, in_plain_words
 from moeviz.models.inputs import TextError, model_inputs, probe_inputs
 from moeviz.models.load import LoadedModel
+from moeviz.models.memory import running
 from moeviz.models.plan import free_memory, size
 from moeviz.models.run import (
     LONG,
@@ -177,7 +178,7 @@ def _read(
     inputs |= {"use_cache": True, "past_key_values": cache}
     sites = [site for site in model.sites if site.stack == "decoder"]
     force = Enforced(sites, model.traits, rule, start, ids)
-    with model.lock, in_plain_words(rule):
+    with running(model, start + len(ids)), in_plain_words(rule):
         output, step = run_once(model.network, model.sites, inputs, model.spied, force)
     return step, predicted(output, ids), getattr(output, "past_key_values", None)
 

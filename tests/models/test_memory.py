@@ -24,6 +24,7 @@ sys.path.insert(0, "tests")
 import tiny, torch
 import moeviz
 from moeviz.models.plan import free_memory
+from moeviz.models.run import text_tokens, traced
 from moeviz.cli import main
 
 model = moeviz.adopt(tiny.olmoe(max_position_embeddings=10**6), tiny.tokenizer(), "tiny")
@@ -37,7 +38,7 @@ def only(room):
 only(150_000_000)
 before = free_memory("cpu")
 for work in (
-    lambda: moeviz.trace_text(model, "x" * 150_000),
+    lambda: traced(model, text_tokens(model, "x" * 150_000)[0]),
     lambda: list(moeviz.generate(model, "x" * 150_000, 2)),
 ):
     try:

@@ -1,10 +1,14 @@
 """Devices, progress, adapters, caches: loading as people need it."""
 
+import gc
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -12,6 +16,7 @@ from peft import LoraConfig, get_peft_model
 
 import moeviz
 from moeviz.models import LoadCancelled, plan_load
+from moeviz.models.what_if import ablation_losses
 from moeviz.trace import MoevizError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -67,6 +72,65 @@ def test_a_model_partly_on_disk_routes_alike(folder, tmp_path):
     assert any(p.is_meta for p in model.network.parameters())
     plain = moeviz.trace_text(moeviz.load_model(str(folder)), TEXT)
     assert (moeviz.trace_text(model, TEXT).experts == plain.experts).all()
+
+
+def test_a_model_that_fits_in_no_memory_works_from_disk_and_leaves_nothing(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    spread = moeviz.load_model(folder, device="spread", max_memory={"cpu": 150_000})
+    assert spread.device == "cpu and disk"
+    assert list(tmp_path.iterdir()), "its experts lie on the disk"
+    plain = moeviz.load_model(folder)
+    mute = moeviz.parse_rule("mute 1:0-3")
+    for rule in (None, mute):
+        ours, theirs = (moeviz.trace_text(model, TEXT, rule=rule) for model in (spread, plain))
+        assert ours.experts.tolist() == theirs.experts.tolist()
+        for name in ("gates", "logits", "loss"):
+            assert np.array_equal(getattr(ours, name), getattr(theirs, name), equal_nan=True)
+    last, other = (list(moeviz.generate(model, TEXT, 4))[-1] for model in (spread, plain))
+    assert last.text == other.text
+    assert (last.trace.experts == other.trace.experts).all()
+    tokens = moeviz.trace_text(plain, TEXT).tokens
+    sweeps = ([loss for _, loss in ablation_losses(m, tokens, "1")] for m in (spread, plain))
+    for ours, theirs in zip(*sweeps, strict=True):
+        assert np.array_equal(ours, theirs, equal_nan=True)
+    del spread, last, other  # a step reads its routing from the model when asked
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_quantised_model_without_its_package_says_which(folder, tmp_path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    code = """import sys, moeviz
+sys.modules["bitsandbytes"] = None  # as where it is not installed
+try: moeviz.load_model(sys.argv[1])
+except moeviz.MoevizError as error: print(error)"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=ROOT
+    )
+    said = done.stdout.splitlines()
+    assert len(said) == 1, done.stderr
+    assert said[0].startswith(f"{tmp_path} needs a package that is not installed: ")
+    assert "bitsandbytes" in said[0]
+
+
+@pytest.mark.parametrize("broken", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_file_of_the_cache_that_was_cut_off_is_one_sentence(folder, tmp_path, broken):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / broken
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(MoevizError) as caught:
+        moeviz.load_model(str(tmp_path))
+    said = str(caught.value)
+    assert said.startswith(f"A file of {tmp_path} is damaged or was cut off: ")
+    assert said.endswith(
+        ". Delete it, for a model of the hub with its folder in the cache, and load it again."
+    )
+    assert "\n" not in said
 
 
 def test_an_adapter_loads_with_its_base_and_changes_the_routing(folder, tmp_path):
