@@ -18,6 +18,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -122,11 +123,12 @@ class RayEngine:
         from ray.data.block import BlockMetadata
 
         data, key = self._ray.data, self._key
+        held = self._ray.put((stream, todo))  # a corpus in memory is too large to go with the task
         about = BlockMetadata(num_rows=len(todo), size_bytes=None, exec_stats=None)
 
         class Blocks(data.Datasource):
             def get_read_tasks(self, parallelism, per_task_row_limit=None, data_context=None):
-                return [data.ReadTask(lambda: _rows(stream, todo, key, settings), about)]
+                return [data.ReadTask(lambda: _rows(held, key, settings), about)]
 
             def estimate_inmemory_data_size(self):
                 return None
@@ -205,10 +207,15 @@ class _Worker:
             return b"", f"{type(error).__name__}: {first}", True
 
 
-def _rows(stream: Stream, todo: Mapping[int, str], key: str, settings: Settings):
-    """The blocks to count as tables of one row; what is wrong with a file as a row too."""
-    import pyarrow as pa
+def _rows(held, key: str, settings: Settings):
+    """The blocks to count as tables of one row; what is wrong with a file as a row too.
 
+    held: reference to the stream and what is to be done of it.
+    """
+    import pyarrow as pa
+    import ray
+
+    stream, todo = ray.get(held)
     try:
         for number, corpus in wanted(stream, todo, key, settings):
             labels = {label: corpus.labels[label].tolist() for label in settings.labels}
@@ -251,17 +258,40 @@ def _connected(address: str, workers: int | None):
         if ray.is_initialized():
             yield ray
             return
-        try:
-            ray.init(**_options(address, workers))
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            raise CorpusError(
-                f"No Ray cluster answers at {address or 'this machine'}: "
-                f"{str(error).strip().splitlines()[0]}"
-            ) from error
+        _start(ray, address, workers)
         try:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _start(ray, address: str, workers: int | None) -> None:
+    """Connects. Ray gives up on a busy machine after 30 seconds, so what starts here is tried
+    again."""
+    _knock(address)
+    for last in (True,) if address else (False, False, True):
+        try:
+            ray.init(**_options(address, workers))
+            return
+        except Exception as error:  # of a start that takes too long Ray says no more than that
+            ray.shutdown()
+            if last:
+                first = next(iter(str(error).strip().splitlines()), "")
+                raise CorpusError(
+                    f"No Ray cluster answers at {address or 'this machine'}: {first}"
+                ) from error
+
+
+def _knock(address: str) -> None:
+    """Raises CorpusError at once where nobody answers; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto", or nothing
+    try:
+        socket.create_connection((host.removeprefix("ray://"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CorpusError(f"No Ray cluster answers at {address}: {reason}.") from error
 
 
 def _imported():

@@ -118,6 +118,14 @@ def test_missing_ray_is_named_with_what_to_install(monkeypatch):
     )
 
 
+def test_an_address_where_nobody_answers_is_refused_at_once():
+    for address in ("127.0.0.1:1", "127.0.0.1:99999"):
+        with pytest.raises(CorpusError) as refused:
+            cluster._knock(address)
+        assert str(refused.value).startswith(f"No Ray cluster answers at {address}: ")
+    cluster._knock("auto")
+
+
 def test_there_must_be_a_worker():
     with pytest.raises(CorpusError) as refused, ray_engine(workers=0):
         pass
