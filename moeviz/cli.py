@@ -31,6 +31,7 @@ BENCHES = {
     "screen": ("moeviz.bench.screen", "screen_speed"),
     "map": ("moeviz.bench.maps", "map_speed"),
     "dial": ("moeviz.bench.dial", "dial_speed"),
+    "crowd": ("moeviz.bench.crowd", "crowd_speed"),
     "file": ("moeviz.bench.file", "file_speed"),
 }
 """Name of each benchmark, and the function that gives its ratios."""
