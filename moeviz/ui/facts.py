@@ -116,7 +116,7 @@ def make_up(facts: ModelFacts) -> None:
         _published(facts, known)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        plot(packed(parts_picture(facts)), "parts", lambda: None)
+        plot(packed(parts_picture(facts)), "model_parts", lambda: None)
     with right:
         _needs(facts)
 

@@ -41,17 +41,17 @@ def read_file(data: bytes, name: str) -> RoutingTrace:
 
 def open_file(data: bytes, name: str) -> None:
     """Show the trace in the file, or keep the file until the visitor has told what it does not."""
-    st.session_state["waiting"] = None
+    st.session_state["file_waiting"] = None
     try:
         links.open_trace(read_file(data, name), "uploaded", name)
     except Untold as error:
-        st.session_state["waiting"] = Waiting(data, name, str(error), error.wanted)
+        st.session_state["file_waiting"] = Waiting(data, name, str(error), error.wanted)
 
 
 def question() -> None:
     """What a file that was just opened does not say, and a place for the answer."""
     state, trouble = st.session_state, st.session_state.pop("answer_trouble", "")
-    waiting = state.get("waiting")
+    waiting = state.get("file_waiting")
     if waiting is None:
         return
     with st.form("record"):
@@ -72,22 +72,22 @@ def question() -> None:
 
 
 def _leave() -> None:
-    st.session_state["waiting"] = None
+    st.session_state["file_waiting"] = None
 
 
 def _answer() -> None:
     """Try the file again with what the visitor said; what is still wrong is said below the form."""
     state = st.session_state
-    waiting: Waiting = state["waiting"]
+    waiting: Waiting = state["file_waiting"]
     try:
         told = {**waiting.told, **_said(state["record_model"].strip())}
         if state["record_number"]:
             told[waiting.wanted] = state["record_number"]
         trace = recorded_trace(waiting.data, waiting.name, Told(**told))
         links.open_trace(trace, "uploaded", waiting.name)
-        state["waiting"] = None
+        state["file_waiting"] = None
     except Untold as error:
-        state["waiting"] = Waiting(waiting.data, waiting.name, str(error), error.wanted, told)
+        state["file_waiting"] = Waiting(waiting.data, waiting.name, str(error), error.wanted, told)
     except MoevizError as error:
         state["answer_trouble"] = str(error)
 
