@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -195,7 +198,7 @@ class _Worker:
 
     def _counted(self, corpus: Corpus, identity: str) -> tuple[bytes, str, bool]:
         """(file of the part, what went wrong, whether it may go better)."""
-        from moeviz.models.load import free_unused
+        from moeviz.models.memory import free_unused
 
         try:
             return self.counter.count(corpus, self.settings, identity), "", False
@@ -252,8 +255,7 @@ def _here(ray) -> dict[str, str]:
 @contextlib.contextmanager
 def _connected(address: str, workers: int | None):
     """Ray, connected; what is started for it here ends here too."""
-    alone = {} if address else {**_ALONE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    with _environment({**_QUIET, **alone}):
+    with _environment(_QUIET if address else {**_QUIET, **_alone()}):
         ray = _imported()
         if ray.is_initialized():
             yield ray
@@ -263,6 +265,15 @@ def _connected(address: str, workers: int | None):
             yield ray
         finally:
             ray.shutdown()
+
+
+@functools.cache
+def _alone() -> dict[str, str]:
+    """`_ALONE` and a secret, the same each time, since Ray reads them only when it is imported;
+    nothing where it was imported before, and then its own defaults hold."""
+    if sys.modules.get("ray") is not None:
+        return {}
+    return {**_ALONE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def _start(ray, address: str, workers: int | None) -> None:
@@ -360,7 +371,9 @@ def _plain_errors(ray) -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        last = str(error).strip().splitlines()[-1]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        named = [line for line in lines if re.match(r"[\w.]+(Error|Exception): ", line)]
+        reason = (named or lines[-1:])[0].rstrip(".")
         raise CorpusError(
-            f"The workers could not go on: {last} Blocks that were finished are kept."
+            f"The workers could not go on: {reason}. Blocks that were finished are kept."
         ) from error
