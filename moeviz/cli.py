@@ -24,6 +24,8 @@ from moeviz.trace import MoevizError, RoutingTrace
 BENCHES = {
     "capture": ("moeviz.bench.capture", "capture_speed"),
     "capacity": ("moeviz.bench.capacity", "capacity_speed"),
+    "balance": ("moeviz.bench.balance", "balance_speed"),
+    "heatmap": ("moeviz.bench.heatmap", "heatmap_speed"),
     "writing": ("moeviz.bench.writing", "writing_speed"),
     "what-if": ("moeviz.bench.what_if", "what_if_speed"),
     "corpus": ("moeviz.bench.corpus", "corpus_speed"),
@@ -154,11 +156,25 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_facts(commands)
 
-    bench = commands.add_parser("bench", help="measure speed side by side with what it is built on")
-    bench.add_argument("only", nargs="*", metavar="part", help=f"any of: {', '.join(BENCHES)}")
+    _add_bench(commands)
+    return parser
+
+
+def _add_bench(commands) -> None:
+    bench = commands.add_parser(
+        "bench", help="measure speed side by side with what it is built on and with its peers"
+    )
+    bench.add_argument(
+        "only", nargs="*", metavar="part", help=f"all unless given, of: {', '.join(BENCHES)}"
+    )
+    bench.add_argument("--out", help="Markdown page to write too, for example docs/speed.md")
+    bench.add_argument(
+        "--size", default="", help="of the model of the part capture: tiny, small (unless given) "
+        "or olmoe, 6.9 billion parameters in bfloat16 and 4,096 tokens",
+    )  # fmt: skip
+    bench.add_argument("--device", default="", help="of the part capture: cuda, auto or cpu (cpu)")
     bench.add_argument("--json", action="store_true", help="print JSON instead of a table")
     bench.set_defaults(run=_bench)
-    return parser
 
 
 def _add_facts(commands) -> None:
@@ -589,22 +605,66 @@ def _facts_asked_for(arguments: argparse.Namespace) -> list:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from importlib import import_module
-
     from moeviz.bench.timing import as_table
 
-    unknown = [name for name in arguments.only if name not in BENCHES]
-    if unknown:
-        raise MoevizError(f"There is no benchmark {unknown[0]!r}; choose {', '.join(BENCHES)}.")
-    ratios = []
-    for name in arguments.only or BENCHES:
-        module, function = BENCHES[name]
-        ratios += getattr(import_module(module), function)()
+    names = arguments.only or list(BENCHES)
+    _check_bench(names, arguments)
+    parts = [_bench_here(*names, arguments)] if len(names) == 1 else _bench_apart(names, arguments)
+    ratios = [row for part in parts for row in part.ratios]
     if arguments.json:
         print(json.dumps([dataclasses.asdict(row) for row in ratios]))
     else:
         print(as_table(ratios))
-    return 0
+    if arguments.out:
+        from moeviz.bench.report import as_markdown
+        from moeviz.store.whole import write_whole
+
+        write_whole(arguments.out, as_markdown(parts, BENCHES))
+    return 1 if any(part.trouble for part in parts) else 0
+
+
+def _check_bench(names: Sequence[str], arguments: argparse.Namespace) -> None:
+    """Raises MoevizError for what would only show when minutes are gone."""
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        raise MoevizError(f"There is no benchmark {unknown[0]!r}; choose {', '.join(BENCHES)}.")
+    if "capture" not in names and (arguments.size or arguments.device):
+        raise MoevizError("--size and --device are for the part capture.")
+    if arguments.out and not Path(arguments.out).absolute().parent.is_dir():
+        raise MoevizError(f"There is no folder {Path(arguments.out).parent} to write to.")
+
+
+def _bench_options(name: str, arguments: argparse.Namespace) -> dict[str, str]:
+    given = {"size": arguments.size, "device": arguments.device} if name == "capture" else {}
+    return {option: value for option, value in given.items() if value}
+
+
+def _bench_here(name: str, arguments: argparse.Namespace):
+    from importlib import import_module
+
+    from moeviz.bench.part import Part
+
+    module, function = BENCHES[name]
+    measure = getattr(import_module(module), function)
+    return Part(name, tuple(measure(**_bench_options(name, arguments))))
+
+
+def _bench_apart(names: Sequence[str], arguments: argparse.Namespace) -> list:
+    """Each part in a process of its own; what becomes of it is told as it goes on."""
+    from moeviz.bench.part import part_apart
+
+    parts = []
+    for number, name in enumerate(names, 1):
+        print(f"{number} of {len(names)}: {name} ...", file=sys.stderr, flush=True)
+        options = [f"--{key}={value}" for key, value in _bench_options(name, arguments).items()]
+        command = [sys.executable, "-m", "moeviz", "bench", name, "--json", *options]
+        part = part_apart(name, command)
+        print(
+            f"  took {part.seconds:.0f} s" + (f" and failed: {part.trouble}" * bool(part.trouble)),
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+        parts.append(part)
+    return parts
 
 
 def summary(trace: RoutingTrace) -> dict:

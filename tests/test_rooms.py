@@ -37,6 +37,7 @@ LATE = {
     "trace": {"store", "charts"},  # save(), plot() and notebooks hand the trace on
     "ui": {"models", "engines", "serving"},
     "engines": {"metrics"},  # make_bundled lays out the map that ships
+    "bench": {"ui"},  # what is sent to the browser is made by the packer of the app
     "cli": {"models", "rules", "corpora", "engines", "serving", "metrics", "charts", "store",
             "bench"},
 }  # fmt: skip
@@ -45,12 +46,14 @@ LIBRARIES = {
     "torch": {"models", "training", "engines", "bench"},
     "transformers": {"models", "training", "bench"},
     "streamlit": {"ui", "pages", "app"},
-    "plotly": {"charts"},
+    "plotly": {"charts", "bench"},  # bench sets its figures beside our pictures
     "httpx2": {"serving"},  # one room speaks to servers, with its limits of time and size
 }
 LATE_LIBRARIES = {
     "umap": {"metrics"},
     "ray": {"engines"},  # an optional extra
+    "nnsight": {"bench"},  # another, and it changes the process it is in
+    "matplotlib": {"bench"},
 }
 # A load test speaks the app's own protocol, which is messages and nothing that draws.
 PARTS = {"streamlit.proto": {"bench"}}

@@ -1,76 +1,107 @@
-"""What does listening to a model cost, against the plain forward pass and its own router logits?"""
+"""What does listening to a model cost, against the plain forward pass, its own router logits and
+nnsight?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import OlmoeConfig, OlmoeForCausalLM
+from transformers import AutoModelForCausalLM, OlmoeConfig
 
+from moeviz.bench.peer import NNSIGHT, nnsight_pass
 from moeviz.bench.timing import Ratio, ratio, take_turns
 from moeviz.models.inputs import model_inputs
 from moeviz.models.load import LoadedModel, adopt, load_model
+from moeviz.models.plan import existing_device
 from moeviz.models.tape import run_once
+from moeviz.trace import MoevizError
 
 PLAIN, OURS, THEIRS = "plain forward", "capture", "output_router_logits"
 
 
-def capture_speed(
-    tokens: int = 512,
-    rounds: int = 61,
-    hidden: int = 512,
-    layers: int = 8,
-    experts: int = 32,
-    chosen: int = 4,
-    device: str = "cpu",
-) -> list[Ratio]:
-    """Capture against the plain forward pass and against `output_router_logits=True`.
+@dataclass(frozen=True)
+class Size:
+    """A random OLMoE, and how many tokens it reads in a pass, how many times."""
 
-    One pass over `tokens` tokens of a random OLMoE of this size. "Capture" is all that a trace
-    adds to the pass: attaching hooks, listening, reading what was heard, detaching.
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    experts: int
+    chosen: int
+    tokens: int
+    rounds: int
+    vocabulary: int = 1000
+    dtype: torch.dtype = torch.float32
+
+
+SIZES = {
+    "tiny": Size(2, 64, 32, 4, experts=8, chosen=2, tokens=64, rounds=5),
+    "small": Size(8, 512, 1024, 8, experts=32, chosen=4, tokens=512, rounds=61),
+    # allenai/OLMoE-1B-7B-0924, 6.9 billion parameters: 14 GB
+    "olmoe": Size(16, 2048, 1024, 16, experts=64, chosen=8, tokens=4096, rounds=31,
+                  vocabulary=50304, dtype=torch.bfloat16),
+}  # fmt: skip
+USUAL = "small"
+
+
+def capture_speed(size: str = USUAL, device: str = "cpu") -> list[Ratio]:
+    """Capture against the plain forward pass, `output_router_logits=True` and nnsight.
+
+    One pass over the tokens, the same weights for all. "Capture" is all that a trace adds to the
+    pass: attaching hooks, listening, reading what was heard, detaching; it gives experts, gates and
+    logits. nnsight saves what every router hands on. The model is a random OLMoE; at the usual size
+    the demo model is timed too, whose passes are so short that every call counts.
     """
-    model = adopt(_olmoe(hidden, layers, experts, chosen, tokens).to(device), None)
-    took, what = _took(model, f"a random OLMoE, {layers} layers", tokens, rounds)
-    return [
-        ratio(took, what, PLAIN, limit=1.03),
-        ratio(took, what, THEIRS, limit=1.0),
-        ratio(took, THEIRS, PLAIN),
-        *demo_capture_speed(tokens, rounds),
-    ]
+    if size not in SIZES:
+        raise MoevizError(f"There is no size {size!r}; choose {', '.join(SIZES)}.")
+    shape, device = SIZES[size], existing_device(device)
+    model = adopt(random_olmoe(shape, device), None)
+    rows = _rows(model, _name(shape, device), shape.tokens, shape.rounds, 1.03)
+    if size != USUAL:
+        return rows
+    usual = (shape.tokens, shape.rounds)
+    return rows + _rows(load_model("demo", device="cpu"), "the demo model", *usual, 1.05)
 
 
-def demo_capture_speed(tokens: int = 512, rounds: int = 61) -> list[Ratio]:
-    """The same for the demo model, whose passes are so short that every call counts."""
-    took, what = _took(load_model("demo", device="cpu"), "the demo model", tokens, rounds)
-    return [ratio(took, what, PLAIN, limit=1.05), ratio(took, what, THEIRS)]
-
-
-def _took(model: LoadedModel, name: str, tokens: int, rounds: int) -> tuple[dict, str]:
-    ways = _ways(model, model_inputs(model.network, [i % 1000 for i in range(tokens)]))
+def _rows(model: LoadedModel, name: str, tokens: int, rounds: int, limit: float) -> list[Ratio]:
+    inputs = model_inputs(model.network, [i % 1000 for i in range(tokens)])
     with torch.inference_mode():
-        took = take_turns(ways, rounds)
-    what = f"{OURS} of {name}, {tokens} tokens"
+        took = take_turns(_ways(model, inputs), rounds)
+    what = f"{OURS} of {name}, {tokens:,} tokens"
     took[what] = took.pop(OURS)
-    return took, what
+    rows = [ratio(took, what, PLAIN, limit=limit), ratio(took, what, THEIRS, limit=1.0)]
+    if NNSIGHT in took:
+        rows += [ratio(took, what, NNSIGHT, limit=1.0), ratio(took, NNSIGHT, PLAIN)]
+    return [*rows, ratio(took, THEIRS, PLAIN)]
 
 
-def _olmoe(hidden: int, layers: int, experts: int, chosen: int, tokens: int) -> nn.Module:
+def _name(shape: Size, device: str) -> str:
+    kind = "" if shape.dtype == torch.float32 else f" in {str(shape.dtype).removeprefix('torch.')}"
+    place = f" on {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else ""
+    return f"a random OLMoE, {shape.layers} layers{kind}{place}"
+
+
+def random_olmoe(shape: Size, device: str) -> nn.Module:
+    """Made where it stays: the large one need not fit in memory twice."""
     torch.manual_seed(0)
     config = OlmoeConfig(
-        vocab_size=1000,
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=8,
-        num_key_value_heads=8,
-        num_experts=experts,
-        num_experts_per_tok=chosen,
-        max_position_embeddings=max(tokens, 512),
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
+        num_experts=shape.experts,
+        num_experts_per_tok=shape.chosen,
+        max_position_embeddings=max(shape.tokens, 512),
         bos_token_id=0,
         eos_token_id=0,
     )
-    return OlmoeForCausalLM(config).eval()
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(config, dtype=shape.dtype)
 
 
 def _ways(model: LoadedModel, inputs: dict) -> dict[str, Callable[[], object]]:
@@ -79,8 +110,9 @@ def _ways(model: LoadedModel, inputs: dict) -> dict[str, Callable[[], object]]:
         PLAIN: lambda: network(**inputs),
         OURS: lambda: run_once(network, model.sites, inputs, model.spied),
         THEIRS: lambda: network(**inputs, output_router_logits=True),
+        NNSIGHT: nnsight_pass(model, inputs),
     }
-    return {name: _finished(way, model.device) for name, way in ways.items()}
+    return {name: _finished(way, model.device) for name, way in ways.items() if way}
 
 
 def _finished(way: Callable[[], object], device: str) -> Callable[[], object]:

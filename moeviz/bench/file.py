@@ -5,14 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
+from moeviz.bench.random_trace import random_trace
 from moeviz.bench.screen import share_of
 from moeviz.bench.timing import Ratio, ratio, take_turns
 from moeviz.store.files import open_trace
-from moeviz.trace import Provenance, RouterSpec, RoutingTrace, Tokens
-
-WORDS = ["the ", "router ", "sends ", "路", "é", "x = 1\n", "lighthouse ", "कि "]
 
 MOST_OPEN = 0.2
 """Seconds that opening may take."""
@@ -28,7 +24,7 @@ def file_speed(
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.moetrace"
-        _random_trace(tokens, layers, experts, chosen).save(path, compact=True)
+        random_trace(tokens, layers, experts, chosen).save(path, compact=True)
         slots = layers * tokens * chosen
         size = f"{tokens:,} tokens x {layers} layers x top-{chosen}"
         opening = f"open {size}, {path.stat().st_size / slots:.2f} bytes a slot in all"
@@ -48,34 +44,3 @@ def file_speed(
         ratio(took, one, base),
         ratio(took, row, base),
     ]
-
-
-def _random_trace(tokens: int, layers: int, experts: int, chosen: int) -> RoutingTrace:
-    rng = np.random.default_rng(0)
-    words = rng.integers(len(WORDS), size=tokens)
-    ends = np.cumsum(np.array([len(word) for word in WORDS])[words])
-    starts = np.concatenate([[0], ends[:-1]])
-    none = np.zeros(tokens, bool)
-    ids = np.empty((layers, tokens, chosen), np.int16)
-    gates = np.empty((layers, tokens, chosen), np.float32)
-    for row in range(layers):
-        ids[row] = (rng.integers(experts, size=(tokens, 1)) + np.arange(chosen)) % experts
-        gates[row] = -np.sort(-rng.random((tokens, chosen), np.float32), axis=1) / chosen
-    for array in (ids, gates):
-        array.setflags(write=False)  # so that the trace takes them as they are
-    return RoutingTrace(
-        experts=ids,
-        gates=gates,
-        tokens=Tokens(
-            source="".join(WORDS[word] for word in words),
-            ids=words,
-            spans=np.stack([starts, ends], axis=1),
-            special=none,
-            generated=none,
-            vocabulary=dict(enumerate(WORDS)),
-        ),
-        router=RouterSpec(experts, chosen),
-        source=Provenance("random routing"),
-        layers=tuple(range(layers)),
-        loss=rng.random(tokens),
-    )

@@ -28,13 +28,20 @@ class Ratio:
     rounds: int
 
 
+MOST_SECONDS, FEWEST_ROUNDS = 60, 3
+"""After so long no further round begins, once there were a few."""
+
+
 def take_turns(things: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
     """[rounds] seconds of each thing; one untimed round first, then all in turn, order reversed
-    every other round."""
+    every other round. On a slow machine there are fewer rounds."""
     for thing in things.values():
         thing()
     took: dict[str, list[float]] = {name: [] for name in things}
+    began = time.perf_counter()
     for number in range(rounds):
+        if number >= FEWEST_ROUNDS and time.perf_counter() - began > MOST_SECONDS:
+            break
         names = list(things) if number % 2 else list(reversed(things))
         for name in names:
             start = time.perf_counter()
@@ -62,11 +69,13 @@ def ratio(
     )
 
 
+HEAD = ("what", "against", "ratio", "middle half", "at most", "median", "rounds")
+
+
 def as_table(ratios: list[Ratio]) -> str:
     """The ratios as aligned text."""
-    head = ("what", "against", "ratio", "middle half", "at most", "median", "rounds")
-    rows = [head, *(_cells(row) for row in ratios)]
-    wide = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    rows = [HEAD, *(cells(row) for row in ratios)]
+    wide = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     return "\n".join(
         "  ".join(
             cell.ljust(width) if column < 2 else cell.rjust(width)
@@ -76,7 +85,8 @@ def as_table(ratios: list[Ratio]) -> str:
     )
 
 
-def _cells(row: Ratio) -> tuple[str, ...]:
+def cells(row: Ratio) -> tuple[str, ...]:
+    """What a table says of it, in the order of HEAD."""
     return (
         row.what,
         row.against,

@@ -89,7 +89,7 @@ def plan_load(
         config = AutoConfig.from_pretrained(where, **options)
     skeleton = skeleton_of(config, name, allow_code)
     sites = find_sites(skeleton)
-    device = _device(device)
+    device = existing_device(device)
     kind = _dtype(dtype, device, config, skeleton)
     parameters = sum(p.numel() for p in skeleton.parameters())
     return LoadPlan(
@@ -249,7 +249,8 @@ def _quantised(config) -> str:
     return str(stored.get("quant_method", "") if isinstance(stored, dict) else stored.quant_method)
 
 
-def _device(asked: str) -> str:
+def existing_device(asked: str) -> str:
+    """The device meant by `asked`, such as the best one by "auto"; raises ModelError for none."""
     if asked == SPREAD:
         return SPREAD
     if asked != "auto":
