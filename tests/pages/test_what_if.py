@@ -204,6 +204,7 @@ def test_both_texts_are_written_from_the_same_seed(page, model):
 
 
 def test_explore_leads_here_with_its_expert(page):
+    page.run()  # AppTest finds the pages of an app that has run
     page.switch_page("pages/explore.py")
     page.query_params["layer"], page.query_params["expert"] = "1", "6"
     page.query_params["look"] = "expert"
