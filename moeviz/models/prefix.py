@@ -30,16 +30,26 @@ class Prefix:
         self._kept: dict[nn.Module, Any] = {}
         with running(model), torch.inference_mode():
             self.output, step = self._first_run()
-        self.choice = step[model.sites.index(site)]
+        self.choice = step[0]
 
-    def run(self, rule: AnyRule) -> Any:
-        """The model's output under a rule that changes nothing before the layer."""
+    def run(self, rule: AnyRule, copies: int = 1) -> Any:
+        """The model's output under a rule that changes nothing before the layer.
+
+        copies: of the text, one behind the other in the places that the rule names; only where
+        `takes_copies` says so.
+        """
         model, site = self.model, self.site
         sites = [s for s in model.sites if s.stack == site.stack]
         force = Enforced(sites, model.traits, rule)
+        inputs = _copied(self.inputs, copies)
         plainly = in_plain_words(rule)
-        with running(model), torch.inference_mode(), plainly, self._skipping(), force:
-            return model.network(**self.inputs)
+        with running(model), torch.inference_mode(), plainly, self._skipping(copies), force:
+            return model.network(**inputs)
+
+    @property
+    def takes_copies(self) -> bool:
+        """Whether all that is kept has a row for each text, so that it can stand for several."""
+        return all(_has_a_row(value) for value in self._kept.values())
 
     @property
     def shared(self) -> int:
@@ -67,17 +77,17 @@ class Prefix:
             if module is not None:
                 handles.append(module.register_forward_pre_hook(begin))
         try:
-            return run_once(self.model.network, self.model.sites, self.inputs)
+            return run_once(self.model.network, [self.site], self.inputs)
         finally:
             for handle in handles:
                 handle.remove()
 
     @contextmanager
-    def _skipping(self) -> Iterator[None]:
-        """While open, what is kept is handed back instead of computed, a fresh copy each time."""
+    def _skipping(self, copies: int) -> Iterator[None]:
+        """While open, what is kept is handed back instead of computed, fresh copies each time."""
         former = [(module, module.__dict__.get("forward")) for module in self._kept]
         for module, output in self._kept.items():
-            module.forward = lambda *_, _kept=output, **__: _copied(_kept)
+            module.forward = lambda *_, _kept=output, **__: _copied(_kept, copies)
         try:
             yield
         finally:
@@ -101,13 +111,22 @@ def _beside_the_path(network: nn.Module, name: str) -> list[nn.Module]:
     return list(dict.fromkeys(members))
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Any, copies: int) -> Any:
     """The same with its tensors copied, since a model may write into what it got."""
     if isinstance(value, Tensor):
-        return value.clone()
+        return value.clone() if copies == 1 else value.repeat(copies, *[1] * (value.dim() - 1))
     if isinstance(value, tuple | list):
-        copies = [_copied(part) for part in value]
-        return type(value)(*copies) if hasattr(value, "_fields") else type(value)(copies)
+        parts = [_copied(part, copies) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     if isinstance(value, dict):
-        return type(value)({name: _copied(part) for name, part in value.items()})
+        return type(value)({name: _copied(part, copies) for name, part in value.items()})
     return value
+
+
+def _has_a_row(value: Any) -> bool:
+    """Whether the first axis of its tensors is that of the one text."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple | list):
+        return all(map(_has_a_row, value))
+    return not isinstance(value, Tensor) or (value.dim() > 1 and len(value) == 1)

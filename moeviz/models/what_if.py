@@ -24,15 +24,22 @@ from moeviz.models.run import (
     traced,
 )
 from moeviz.rules.capacity import RuleError
-from moeviz.rules.interventions import Mute, Route
+from moeviz.rules.interventions import Mute, Route, Rule
 from moeviz.rules.predictions import Predictions
-from moeviz.trace import EMPTY, RoutingTrace, Tokens, layer_names
+from moeviz.trace import EMPTY, MoevizError, RoutingTrace, Tokens, layer_names
 
 SHOWN = 5
 """Likeliest next tokens that are kept of each run."""
 
 MOST_ROUTES = 128
 """Routes that a search tries at most."""
+
+MOST_COPIES, COPIES_BYTES, COPIES_WORK = 8, 32 * 2**20, 2 * 10**10
+"""What one pass of a sweep may hold: copies of the text, bytes of logits, and parameters times
+tokens, so that on a CPU it takes about a second and can be stopped after it."""
+
+SAME_NATS = 1e-4
+"""How far rounding may move a token's loss when several copies of a text run together."""
 
 
 def what_if(
@@ -101,20 +108,83 @@ def ablation_losses(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(expert, loss [T]) with each expert of one layer muted in turn, all else as in the text.
 
-    What comes before the layer is computed once. An expert that no token goes to needs no run:
-    its loss is the plain one. drop: as in `Mute`. Close the iterator to stop early.
+    What comes before the layer is computed once, and several experts are tried in one forward
+    pass, each on a copy of the text, where copies do not touch one another; the losses are then
+    those of separate runs but for rounding. An expert that no token goes to needs no run: its loss
+    is the plain one. drop: as in `Mute`. Close the iterator to stop early.
     """
     row, site = _site(model, layer, stack)
     prefix = Prefix(model, model_inputs(model.network, tokens.ids), site)
     plain = _loss(prefix.output, prefix.inputs)
     used = {int(e) for e in prefix.choice.ids[prefix.choice.gates != 0].unique()}
     name = layer_sizes(_stack(model, stack), model.traits)[row][0]
+    muted = _muted_losses(prefix, plain, sorted(used), name, drop)
     for expert in range(model.traits[site.name].experts):
-        if expert not in used:
-            yield expert, plain
-            continue
-        output = prefix.run(Mute(expert, drop, layers=name))
-        yield expert, _loss(output, prefix.inputs)
+        yield expert, next(muted) if expert in used else plain
+
+
+def copies_at_once(model: LoadedModel, tokens: int, stack: str = "decoder") -> int:
+    """How many copies of a text of so many tokens a sweep gives the model in one pass.
+
+    At most `MOST_COPIES`, so many that logits and work stay below `COPIES_BYTES` and `COPIES_WORK`.
+    1 for models whose copies may touch one another: that drop by a capacity of their own, that
+    round so coarsely that a batch moves routes, that read in an encoder.
+    """
+    config = model.network.config
+    alone = model.routers[stack].capacity or config.is_encoder_decoder
+    if alone or model.dtype != "float32":
+        return 1
+    vocabulary = model.network.get_input_embeddings().num_embeddings
+    by_memory = COPIES_BYTES // (4 * vocabulary * tokens)
+    by_work = COPIES_WORK // (model.parameters * tokens)
+    return max(1, min(MOST_COPIES, by_memory, by_work))
+
+
+def _muted_losses(
+    prefix: Prefix, plain: np.ndarray, experts: list[int], layer: str, drop: bool
+) -> Iterator[np.ndarray]:
+    """[T] loss with each of the experts muted."""
+    copies = copies_at_once(prefix.model, len(plain), prefix.site.stack)
+    together = min(copies, len(experts)) > 1 and prefix.takes_copies
+    first = experts[: copies - 1] if together else []
+    losses = _first_copies(prefix, plain, first, layer, drop) if first else None
+    if losses is None:
+        first, losses, copies = [], [], 1
+    yield from losses
+    for start in range(len(first), len(experts), copies):
+        yield from _losses_of_copies(prefix, experts[start : start + copies], layer, drop)
+
+
+def _first_copies(
+    prefix: Prefix, plain: np.ndarray, experts: list[int], layer: str, drop: bool
+) -> list[np.ndarray] | None:
+    """As `_losses_of_copies`, with one copy more that nothing is muted in, behind the others.
+
+    None where the loss of that copy is not the plain one, or where the model's own code fails:
+    there copies are not apart, and each expert needs a run of its own.
+    """
+    try:
+        *losses, untouched = _losses_of_copies(prefix, [*experts, None], layer, drop)
+    except MoevizError:
+        return None
+    apart = np.allclose(untouched, plain, rtol=0, atol=SAME_NATS, equal_nan=True)
+    return losses if apart else None
+
+
+def _losses_of_copies(
+    prefix: Prefix, experts: Sequence[int | None], layer: str, drop: bool
+) -> list[np.ndarray]:
+    """[T] loss of one copy of the text for each expert that is muted in it, None for no expert."""
+    ids = _fed(prefix.inputs)
+    if len(experts) == 1:
+        return [_loss(prefix.run(Mute(experts[0], drop, layers=layer)), prefix.inputs)]
+    mutes = tuple(
+        Mute(expert, drop, layers=layer, tokens=range(i * len(ids), (i + 1) * len(ids)))
+        for i, expert in enumerate(experts)
+        if expert is not None
+    )
+    logits = prefix.run(Rule(mutes), len(experts)).logits
+    return [_with_last(next_token_loss(rows[:-1], ids[1:])) for rows in logits]
 
 
 def route_losses(
@@ -212,7 +282,12 @@ def _loss(output, inputs: dict) -> np.ndarray:
     logits = predicted(output, ids)
     if logits is None:
         raise TextError("This model predicts no next token, so there is no loss to compare.")
-    return np.append(next_token_loss(logits[:-1], ids[1:]), np.float32(np.nan))
+    return _with_last(next_token_loss(logits[:-1], ids[1:]))
+
+
+def _with_last(loss: np.ndarray) -> np.ndarray:
+    """[T] loss from that of all tokens but the last, which has no next."""
+    return np.append(loss, np.float32(np.nan))
 
 
 def _loss_at(output, row: int, following: np.ndarray) -> float:

@@ -496,9 +496,9 @@ def _taken(rule: Rule, layer: str, chosen: int) -> int:
 
 def _check_room(rule: Rule, layer: str, experts: int, chosen: int) -> None:
     """At least K experts must be left to every token, and at most K forced on it."""
-    named = sorted({t for p in rule.here(layer, Choosing) for t in p.tokens or ()})
+    named = {t for p in rule.here(layer, Choosing) for t in p.tokens or ()}
     other = next(t for t in range(len(named) + 1) if t not in named)
-    wishes = rule.wishes(layer, np.array([*named, other]), experts)
+    wishes = rule.wishes(layer, np.array(sorted({*named, other})), experts)
     if wishes is None:
         return
     left, forced = int((wishes >= 0).sum(1).min()), int((wishes > 0).sum(1).max())
