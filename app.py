@@ -3,11 +3,13 @@
 import streamlit as st
 
 from moeviz.ui.door import explore_by_name, open_door
+from moeviz.ui.hosted import take_a_place
 from moeviz.ui.house import dress, hidden_pages
 
 open_door()
 st.set_page_config(page_title="MoEViz", page_icon="🔀", layout="wide")
 dress()
+take_a_place()
 
 pages = [
     st.Page("pages/explore.py", title="Explore", url_path="home", default=True),

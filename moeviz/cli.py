@@ -39,6 +39,10 @@ BENCHES = {
 """Name of each benchmark, and the function that gives its ratios."""
 
 
+HOSTED_UPLOAD = 10
+"""Megabytes of an upload on a hosted server unless set, as in moeviz/ui/house.py."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     arguments = _parser().parse_args(argv)
@@ -74,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--trace-memory", type=int,
         help="megabytes of traces and pictures kept, of all visitors together (1000)",
     )  # fmt: skip
+    _add_hosted(app)
     app.set_defaults(run=_app)
 
     trace = commands.add_parser("trace", help="run a model on a text and save its routing")
@@ -177,6 +182,26 @@ def _add_bench(commands) -> None:
     bench.set_defaults(run=_bench)
 
 
+def _add_hosted(app: argparse.ArgumentParser) -> None:
+    app.add_argument(
+        "--hosted", action="store_true",
+        help="for strangers: no models but those named here, no folders, no downloads of other "
+        "models, no servers unless named, and the limits below from the start",
+    )  # fmt: skip
+    app.add_argument(
+        "--allow", default="", help="models that strangers may use besides the first, "
+        "comma-separated",
+    )  # fmt: skip
+    for name, words in (
+        ("max-tokens", "tokens read of a text (2048 if hosted, else what the model takes)"),
+        ("max-new-tokens", "tokens written at a time (200 if hosted, else 2000)"),
+        ("max-upload", "megabytes of a file (10 if hosted, else 100)"),
+        ("max-rows", "texts read of a file (1000 if hosted, else 20000)"),
+        ("sessions", "visitors at once (50 if hosted, else any number)"),
+    ):
+        app.add_argument(f"--{name}", type=int, help=words)
+
+
 def _add_facts(commands) -> None:
     facts = commands.add_parser("facts", help="a model's size from its configuration alone")
     facts.add_argument("name", nargs="?", default="demo", help="hub id, folder or config.json")
@@ -266,9 +291,19 @@ def _app(arguments: argparse.Namespace) -> int:
         "MOEVIZ_MODEL": arguments.model,
         "MOEVIZ_MODELS": arguments.models,
         "MOEVIZ_TRACE_MEMORY": arguments.trace_memory,
+        "MOEVIZ_HOSTED": int(arguments.hosted),
+        "MOEVIZ_ALLOW": arguments.allow,
+        "MOEVIZ_MAX_TOKENS": arguments.max_tokens,
+        "MOEVIZ_MAX_NEW_TOKENS": arguments.max_new_tokens,
+        "MOEVIZ_MAX_UPLOAD": arguments.max_upload,
+        "MOEVIZ_MAX_ROWS": arguments.max_rows,
+        "MOEVIZ_SESSIONS": arguments.sessions,
     }
     house = {name: str(rule) for name, rule in rules.items() if rule}
     command += ["--server.port", str(arguments.port)]
+    largest = arguments.max_upload or (HOSTED_UPLOAD if arguments.hosted else None)
+    if largest:  # so that the server does not even read what the pages would refuse
+        command += ["--server.maxUploadSize", str(largest)]
     os.execve(sys.executable, command, {**os.environ, **house})  # so that signals reach the server
 
 

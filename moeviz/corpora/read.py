@@ -20,11 +20,14 @@ MAX_ROWS = 20_000
 MAX_VALUES = 100
 """Different values of one label column."""
 
-LIMITS = (
-    f"CSV, TSV, JSON Lines, Parquet or plain text; at most {MAX_BYTES // 10**6} MB, of which the "
-    f"first {MAX_ROWS:,} rows are read, and {MAX_CHARACTERS:,} characters of each text."
-)
-"""The limits as one sentence for the screen."""
+
+def limits(megabytes: int = MAX_BYTES // 10**6, rows: int = MAX_ROWS) -> str:
+    """What is read of a file, as one sentence for the screen."""
+    return (
+        f"CSV, TSV, JSON Lines, Parquet or plain text; at most {megabytes:,} MB, of which the "
+        f"first {rows:,} rows are read, and {MAX_CHARACTERS:,} characters of each text."
+    )
+
 
 _MOST_UNPACKED = 10 * MAX_BYTES
 _AT_ONCE = 1024
@@ -33,7 +36,7 @@ _AT_ONCE = 1024
 def load_corpus(
     path: str | Path, text: str = "text", labels: Sequence[str] | None = None
 ) -> Corpus:
-    """The corpus in a file; see `LIMITS` for what is read.
+    """The corpus in a file; see `limits` for what is read.
 
     text: the column of the texts. labels: columns to tell passages apart by; unless given, those
     of "language", "domain" and "source" that are there. A column "document" says which passages
@@ -81,9 +84,14 @@ def read_table(data: bytes, name: str) -> pd.DataFrame:
 
 
 def table_corpus(
-    table: pd.DataFrame, name: str, text: str = "text", labels: Sequence[str] | None = None
+    table: pd.DataFrame,
+    name: str,
+    text: str = "text",
+    labels: Sequence[str] | None = None,
+    most: int | None = None,
 ) -> Corpus:
-    """The corpus in a table as `read_table` gives it; see `load_corpus`."""
+    """The corpus in the first `most` rows (MAX_ROWS) of a `read_table`; see `load_corpus`."""
+    most = most or MAX_ROWS
     if labels is None:
         labels = [column for column in (LANGUAGE, DOMAIN, SOURCE) if column in table]
     for column in (text, *labels):
@@ -92,9 +100,9 @@ def table_corpus(
                 f"{name} has no column {column!r}; it has {', '.join(map(repr, table.columns))}."
             )
     notes = []
-    if len(table) > MAX_ROWS:
-        table = table.iloc[:MAX_ROWS]
-        notes.append(f"{name} has more than {MAX_ROWS:,} rows; the first {MAX_ROWS:,} were read.")
+    if len(table) > most:
+        table = table.iloc[:most]
+        notes.append(f"{name} has more than {most:,} rows; the first {most:,} were read.")
     usable = table[text].map(usable_text).to_numpy(bool)
     if not usable.any():
         raise CorpusError(f"{name} has no row with text in column {text!r}.")

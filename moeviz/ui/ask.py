@@ -12,6 +12,8 @@ from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import links, recorded, session
 from moeviz.ui.card import model_card, trace_card
 from moeviz.ui.examples import EXAMPLES
+from moeviz.ui.hosted import text_limits
+from moeviz.ui.house import most_megabytes, offered_models
 from moeviz.ui.line import told_on
 from moeviz.ui.markdown import plain
 from moeviz.ui.picker import asked_model, forget_offer, model_field, models_here, terms
@@ -24,9 +26,6 @@ QUIET = 200e6
 
 ASK_FIRST = QUIET
 """Bytes of weights above which the visitor reads size, number format and device, and decides."""
-
-LARGEST_FILE = 100
-"""Megabytes of a trace file that can be opened: 4,096 tokens of 48 layers and 128 experts fit."""
 
 ORIGINS = {"uploaded": "an opened", "generated": "a generated"}
 """Where a kept trace comes from, in words before "trace"."""
@@ -46,10 +45,14 @@ def model_bar() -> DeltaGenerator:
         facts = st.empty()
         with st.popover("Change model"):
             models_here()
-            model_field("model_field")
+            if offered_models() is None:
+                model_field("model_field")
+            else:
+                st.caption("This server offers these models and no others.")
             st.caption("The page stays as it is until the model is ready.")
             with st.container(horizontal=True):
-                st.button("Load", type="primary", on_click=_ask_model)
+                if offered_models() is None:
+                    st.button("Load", type="primary", on_click=_ask_model)
                 back = f"Back to {plain(model_name(home))}"
                 st.button(back, on_click=session.ask, kwargs={"model": home})
         _trace_opener()
@@ -60,10 +63,11 @@ def model_bar() -> DeltaGenerator:
 def _trace_opener() -> None:
     """The way to a trace that was saved before; no model is needed to see it."""
     turn = st.session_state.setdefault("openings", 0)
+    most = most_megabytes(recorded.LARGEST_FILE)
     with st.popover("Open a trace", key=f"opener_{turn}"):  # a new key closes it
         st.file_uploader(
-            f"A .moetrace file, up to {LARGEST_FILE} MB", key=f"trace_file_{turn}",
-            max_upload_size=LARGEST_FILE, on_change=_open_file,
+            f"A .moetrace file, up to {most} MB", key=f"trace_file_{turn}", max_upload_size=most,
+            on_change=_open_file,
         )  # fmt: skip
         st.caption(
             "It is shown to you alone, and needs no model. Routing that vLLM, SGLang or llama.cpp "
@@ -80,7 +84,7 @@ def _open_file() -> None:
         return
     state["openings"] += 1  # a fresh widget, which holds no file in memory
     try:
-        recorded.open_file(file.getvalue(), file.name)
+        recorded.open_file(file)
         state["file_trouble"] = ""
     except MoevizError as error:
         state["file_trouble"] = str(error)
@@ -224,6 +228,8 @@ def text_box() -> None:
         st.text_area("Text", key="text", height=108, label_visibility="collapsed",
                      placeholder="Type or paste any text, in any language")  # fmt: skip
         st.form_submit_button("Run", type="primary", on_click=_ask_text, help="Ctrl + Enter")
+    if text_limits():
+        st.caption(plain(text_limits()))
 
 
 def _ask_text() -> None:

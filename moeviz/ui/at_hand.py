@@ -12,6 +12,7 @@ from huggingface_hub import CachedRevisionInfo, HfApi, constants, scan_cache_dir
 from huggingface_hub import try_to_load_from_cache as cached_file
 from huggingface_hub.errors import CacheNotFound, HFValidationError
 
+from moeviz.ui.hosted import may_use
 from moeviz.ui.shelf import how, shelf
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -28,6 +29,8 @@ class Found:
 
 def at_hand(name: str) -> bool:
     """Whether `name` can be loaded with no network: in memory, bundled, a folder, or cached."""
+    if not may_use(name):
+        return False
     plain = how(name)["name"]
     if name in shelf() or plain == "demo":
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
+from moeviz.ui.house import most_new_tokens
 from moeviz.ui.setting import number, whole
 from moeviz.ui.view import text_for_link
 
@@ -48,11 +49,11 @@ def to_link(draft: Draft) -> dict[str, str]:
 
 def from_link(link: Mapping[str, str]) -> Draft:
     """The draft a link asks for; whatever in it makes no sense is passed over."""
-    draft = Draft()
+    draft = Draft(most=most_new_tokens(Draft.most))
     prompt = link.get("prompt", "")
     if prompt.strip() and text_for_link(prompt):
         draft = replace(draft, prompt=prompt)
-    for name, low, high in (("most", 1, MOST_TOKENS), ("seed", 0, MOST_SEED)):
+    for name, low, high in (("most", 1, most_new_tokens(MOST_TOKENS)), ("seed", 0, MOST_SEED)):
         count = whole(link.get(name), low, high)
         if count is not None:
             draft = replace(draft, **{name: count})

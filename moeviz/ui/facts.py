@@ -20,7 +20,10 @@ from moeviz.rules.words import short_bytes, short_count
 from moeviz.trace import MoevizError
 from moeviz.ui.at_hand import cached_models
 from moeviz.ui.components import packed, plot
+from moeviz.ui.hosted import check_model
+from moeviz.ui.house import offered_models
 from moeviz.ui.markdown import plain
+from moeviz.ui.served import on_server
 from moeviz.ui.terms import headline, tell
 
 FIRST = "Mixtral 8x7B"
@@ -42,10 +45,7 @@ def pick() -> ModelFacts | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         known = st.selectbox("Model", names, key="known", on_change=_forget_others)
         with st.popover("Another model"):
-            _cached()
-            st.text_input(
-                "Hub id or local folder", key="facts_of", placeholder="allenai/OLMoE-1B-7B-0924"
-            )
+            _named()
             st.file_uploader("Or its config.json", type="json", key="config_file")
             st.caption("Only the configuration is read; no weights are fetched.")
     try:
@@ -62,6 +62,17 @@ def pick() -> ModelFacts | None:
 
 def _forget_others() -> None:
     st.session_state["facts_of"] = ""
+
+
+def _named() -> None:
+    """A field for a model's name, or the choice of those that a hosted server offers."""
+    offered = offered_models()
+    if offered is not None:
+        models = [name for name in offered if not on_server(name)]
+        st.selectbox("A model of this server", ["", *models], key="facts_of")
+        return
+    _cached()
+    st.text_input("Hub id or local folder", key="facts_of", placeholder="allenai/OLMoE-1B-7B-0924")
 
 
 def _cached() -> None:
@@ -94,8 +105,13 @@ def _other_model() -> ModelFacts | None:
         return _facts_of_name(name)
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
 def _facts_of_name(name: str) -> ModelFacts:
+    check_model(name)
+    return _known_facts(name)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _known_facts(name: str) -> ModelFacts:
     from moeviz.models.facts import model_facts  # late: torch takes seconds
 
     return model_facts(name)

@@ -14,7 +14,7 @@ from moeviz.ui import ask, capacity, draft, explore, links, live, session, setti
 from moeviz.ui.card import model_card
 from moeviz.ui.components import live_text, packed, picked, plot
 from moeviz.ui.draft import Draft
-from moeviz.ui.house import hidden_pages, way_to
+from moeviz.ui.house import hidden_pages, most_new_tokens, way_to
 from moeviz.ui.live import Live
 from moeviz.ui.markdown import plain
 from moeviz.ui.terms import headline
@@ -33,7 +33,11 @@ def form() -> None:
         st.text_area("Prompt", key="prompt", height=86, label_visibility="collapsed",
                      placeholder="Type the beginning of a text, in any language")  # fmt: skip
         with st.container(horizontal=True, vertical_alignment="bottom", key="choices"):
-            st.number_input("New tokens", 1, draft.MOST_TOKENS, key="most", width=130)
+            most = most_new_tokens(draft.MOST_TOKENS)
+            state["most"] = min(state["most"], most)
+            st.number_input(
+                "New tokens", 1, most, key="most", width=130, help=f"At most {most:,} at a time."
+            )
             st.number_input(
                 "Temperature", 0.0, 10.0, step=0.1, key="temperature", width=130,
                 help="0 takes the likeliest token; more makes rarer tokens likelier.",

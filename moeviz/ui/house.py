@@ -8,8 +8,15 @@
 | MOEVIZ_SERVERS | model servers that visitors may ask, comma-separated, or none | any |
 | MOEVIZ_MODELS | models kept in memory at once | 2 |
 | MOEVIZ_TRACE_MEMORY | megabytes of traces and pictures kept, of all visitors together | 1,000 |
+| MOEVIZ_HOSTED | whether strangers may come: see moeviz/ui/hosted.py | no |
+| MOEVIZ_ALLOW | models that strangers may use besides the first, comma-separated | none |
+| MOEVIZ_MAX_TOKENS | tokens read of a text | what the model takes |
+| MOEVIZ_MAX_NEW_TOKENS | tokens written at a time | 2,000 |
+| MOEVIZ_MAX_UPLOAD | megabytes of a file | 100 |
+| MOEVIZ_MAX_ROWS | texts read of a file | 20,000 |
+| MOEVIZ_SESSIONS | visitors at once | any number |
 
-`moeviz app` has an option for each.
+`moeviz app` has an option for each. A hosted server has smaller limits from the start: `HOSTED`.
 """
 
 from __future__ import annotations
@@ -30,6 +37,16 @@ MODELS = 2
 TRACE_MEMORY = 1000
 """Megabytes of traces and pictures kept of all visitors together; the screen's own come on top."""
 
+HOSTED = {
+    "MOEVIZ_MAX_CHARACTERS": 20_000,
+    "MOEVIZ_MAX_TOKENS": 2048,
+    "MOEVIZ_MAX_NEW_TOKENS": 200,
+    "MOEVIZ_MAX_UPLOAD": 10,
+    "MOEVIZ_MAX_ROWS": 1000,
+    "MOEVIZ_SESSIONS": 50,
+}
+"""Limits where strangers may come, unless set."""
+
 LARGE_TYPE = 1.3
 """How much larger everything is in the presenter's view."""
 
@@ -49,6 +66,11 @@ def way_to(page: str, label: str, **options: Any) -> None:
         st.page_link(f"pages/{page}.py", label=label, **options)
 
 
+def hosted() -> bool:
+    """Whether strangers may come: MOEVIZ_HOSTED is set, and not to 0."""
+    return os.environ.get("MOEVIZ_HOSTED", "").strip() not in ("", "0")
+
+
 def longest_text() -> int:
     """Most characters of a text: MOEVIZ_MAX_CHARACTERS where that is a number, else 2,000,000."""
     return _count("MOEVIZ_MAX_CHARACTERS", LONGEST_TEXT)
@@ -64,19 +86,66 @@ def trace_memory() -> int:
     return 1_000_000 * _count("MOEVIZ_TRACE_MEMORY", TRACE_MEMORY)
 
 
+def most_tokens() -> int:
+    """Most tokens read of a text, by MOEVIZ_MAX_TOKENS; 0 for what the model takes."""
+    return _count("MOEVIZ_MAX_TOKENS", 0)
+
+
+def most_new_tokens(own: int) -> int:
+    """Most tokens to write where a page offers up to `own`, by MOEVIZ_MAX_NEW_TOKENS."""
+    return min(own, _count("MOEVIZ_MAX_NEW_TOKENS", own))
+
+
+def most_megabytes(own: int) -> int:
+    """Largest file where a page takes up to `own` MB, by MOEVIZ_MAX_UPLOAD."""
+    return min(own, _count("MOEVIZ_MAX_UPLOAD", own))
+
+
+def most_rows(own: int) -> int:
+    """Most texts of a file where a page reads up to `own`, by MOEVIZ_MAX_ROWS."""
+    return min(own, _count("MOEVIZ_MAX_ROWS", own))
+
+
+def most_sessions() -> int:
+    """Most visitors at once, by MOEVIZ_SESSIONS; 0 for any number."""
+    return _count("MOEVIZ_SESSIONS", 0)
+
+
 def _count(name: str, otherwise: int) -> int:
     wanted = os.environ.get(name, "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else otherwise
+    if wanted.isascii() and wanted.isdecimal() and int(wanted[:18]) > 0:
+        return int(wanted[:18])
+    return HOSTED.get(name, otherwise) if hosted() else otherwise
 
 
 def servers() -> frozenset[str] | None:
     """Addresses of model servers that visitors may ask, by MOEVIZ_SERVERS: a list with commas, or
-    "none". None: any, as suits whoever runs the app for themselves.
+    "none". None: any, as suits whoever runs the app for themselves; never where it is hosted.
     """
     named = os.environ.get("MOEVIZ_SERVERS", "").strip()
+    if hosted():
+        named = ",".join([named, *(name.partition("#")[0] for name in _named_models())])
+        return frozenset(a for a in map(_address, named.split(",")) if "://" in a)
     if not named:
         return None
     return frozenset(_address(each) for each in named.split(",")) - {"", "none"}
+
+
+def offered_models() -> tuple[str, ...] | None:
+    """Models that a hosted server offers: what a visit starts with, those of MOEVIZ_ALLOW (a list
+    with commas) and the servers of MOEVIZ_SERVERS. None: any, where the app is not hosted.
+    """
+    if not hosted():
+        return None
+    asked = os.environ.get("MOEVIZ_SERVERS", "").split(",")
+    every = (*_named_models(), *(name.strip() for name in asked if "://" in name))
+    return tuple(dict.fromkeys(every))
+
+
+def _named_models() -> list[str]:
+    allowed = os.environ.get("MOEVIZ_ALLOW", "").split(",")
+    every = [os.environ.get("MOEVIZ_MODEL") or "demo", *(name.strip() for name in allowed)]
+    return [name for name in every if name]
 
 
 def check_server(address: str) -> None:

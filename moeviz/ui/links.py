@@ -11,6 +11,7 @@ import streamlit as st
 
 from moeviz.trace import RoutingTrace
 from moeviz.ui import against, draft, lab_setting, pairs, session, setting
+from moeviz.ui.hosted import may_use
 from moeviz.ui.lent import lent
 from moeviz.ui.markdown import plain
 from moeviz.ui.picker import forget_offer, ways_to_load
@@ -147,6 +148,11 @@ def link_notes() -> None:
         st.info("This link was made with a text too long for an address. Paste it here to see it.")
     name = st.session_state.get("offered_model")
     if not name:
+        return
+    if not may_use(name):
+        forget_offer()
+        said = f"This link was made with the model {name}, which this server does not offer."
+        st.info(plain(said))
         return
     said = f"This link was made with the model {name}."
     if on_server(name):

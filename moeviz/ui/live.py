@@ -101,6 +101,7 @@ class Live:
 def begin(model: str, draft: Draft) -> Live:
     """Start to write; raises MoevizError for a prompt or a model that does not allow it."""
     session.check_text(draft.prompt)
+    session.check_new_tokens(draft.most)
     loaded = session.loaded(model)
     from moeviz.models.generate import generate  # late: torch takes seconds
     from moeviz.models.inputs import encode

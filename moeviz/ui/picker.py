@@ -11,7 +11,8 @@ from moeviz.charts.words import model_name
 from moeviz.trace import MoevizError
 from moeviz.ui import session
 from moeviz.ui.at_hand import at_hand, cached_models, disk_size, download_size
-from moeviz.ui.house import check_server, servers
+from moeviz.ui.hosted import check_model
+from moeviz.ui.house import check_server, offered_models, servers
 from moeviz.ui.markdown import plain
 from moeviz.ui.served import address_of, on_server, want
 from moeviz.ui.shelf import DTYPES, how, named, shelf
@@ -33,8 +34,9 @@ ABOUT_SERVERS = (
 
 def models_here() -> None:
     """The models on this machine, to load with a click, and those in memory, to let go of."""
-    home, found = session.default_model(), {m.name: m.bytes for m in cached_models()}
-    state, names = st.session_state, [home, *(n for n in found if n != home)]
+    home, offered = session.default_model(), offered_models()
+    found = {m.name: m.bytes for m in cached_models()} if offered is None else {}
+    state, names = st.session_state, [home, *(n for n in offered or found if n != home)]
     here = session.asked()[0]
     state["picked_model"] = next((n for n in (here, how(here)["name"]) if n in names), None)
 
@@ -45,6 +47,8 @@ def models_here() -> None:
     height = 260 if len(names) > MANY else "content"
     with st.container(height=height, border=False):
         st.radio("On this machine", names, key="picked_model", format_func=label, on_change=_take)
+    if offered is not None:
+        return  # no stranger takes a model away from the others
     others = [name for name in shelf().names() if name != home]
     for name in others:
         st.button(
@@ -58,6 +62,7 @@ def terms(name: str) -> str:
 
     Raises MoevizError when it leads nowhere.
     """
+    check_model(name)
     if on_server(name):
         check_server(address_of(name))
         return ABOUT_SERVERS
@@ -74,17 +79,20 @@ def model_field(key: str) -> None:
 
     Nothing is loaded: `wanted_model` says what to load, when the visitor asks for it.
     """
-    state = st.session_state
-    label = FIELD if servers() == frozenset() else SERVER_FIELD
-    st.text_input(
-        label, key=key, placeholder="allenai/OLMoE-1B-7B-0924", on_change=_new_name, args=(key,)
-    )
+    state, offered = st.session_state, offered_models()
+    if offered is not None:
+        st.selectbox("A model of this server", ["", *offered], key=key)
+    else:
+        label = FIELD if servers() == frozenset() else SERVER_FIELD
+        st.text_input(
+            label, key=key, placeholder="allenai/OLMoE-1B-7B-0924", on_change=_new_name, args=(key,)
+        )
     if not state[key].strip():
         return
     with st.spinner("Reading its configuration"):
         sentence, good = _read(key)
     if good:
-        if not on_server(state[key].strip()):
+        if offered is None and not on_server(state[key].strip()):
             _ways(key)
         st.caption(plain(sentence))
     else:
@@ -147,6 +155,8 @@ def _ways(key: str, on_change: Callable[[], None] | None = None) -> None:
 
 def ways_to_load(name: str) -> None:
     """Number format and device for the model that is offered, where there is a choice."""
+    if offered_models() is not None:
+        return
     state, wish = st.session_state, how(name)
     state["offer_dtype"], state["offer_device"] = wish["dtype"], wish["device"]
     _ways("offer", _change_way)
@@ -169,6 +179,7 @@ def _take() -> None:
     name = st.session_state["picked_model"]
     if name:
         forget_offer()
+        want(name)
         session.ask(model=name)
 
 

@@ -12,6 +12,7 @@ from moeviz.store.readers import SUFFIXES, recorded_trace
 from moeviz.store.record import Told, Untold
 from moeviz.trace import MOST_EXPERTS, MoevizError, RoutingTrace
 from moeviz.ui import links
+from moeviz.ui.hosted import File, check_model, check_upload
 from moeviz.ui.markdown import plain
 
 KINDS = ("moetrace", *(suffix[1:] for suffix in SUFFIXES))
@@ -39,9 +40,20 @@ def read_file(data: bytes, name: str) -> RoutingTrace:
     return read_trace(data, name)
 
 
-def open_file(data: bytes, name: str) -> None:
+LARGEST_FILE = 100
+"""Megabytes of a file that can be opened: a trace of 4,096 tokens, 48 layers and 128 experts."""
+
+
+def data_of(file: File) -> bytes:
+    """The bytes of an uploaded file; raises MoevizError for one larger than this server takes."""
+    check_upload(file, LARGEST_FILE)
+    return file.getvalue()
+
+
+def open_file(file: File) -> None:
     """Show the trace in the file, or keep the file until the visitor has told what it does not."""
     st.session_state["file_waiting"] = None
+    data, name = data_of(file), file.name
     try:
         links.open_trace(read_file(data, name), "uploaded", name)
     except Untold as error:
@@ -95,6 +107,7 @@ def _answer() -> None:
 def _said(model: str) -> dict[str, object]:
     if not model:
         return {}
+    check_model(model)
     from moeviz.serving.sizes import told_of  # late: needed for this question only
 
     told = told_of(model)

@@ -11,6 +11,7 @@ import os
 import streamlit as st
 
 from moeviz.trace import MoevizError, RoutingTrace
+from moeviz.ui.hosted import check_model
 from moeviz.ui.house import check_server, may_have_key
 
 WITHOUT_MODEL = (
@@ -52,6 +53,7 @@ def served_trace(name: str, text: str) -> RoutingTrace:
     house has its rules, and where its answer is none.
     """
     address, config = address_of(name), name.partition("#")[2]
+    check_model(name)
     check_server(address)
     if not wanted(name):
         raise MoevizError(

@@ -21,7 +21,8 @@ from moeviz.charts.words import model_name, plural
 from moeviz.rules.words import short_count
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui.examples import MIXED as FIRST_TEXT
-from moeviz.ui.house import longest_text
+from moeviz.ui.hosted import check_model
+from moeviz.ui.house import longest_text, most_new_tokens
 from moeviz.ui.memory import once, run_once
 from moeviz.ui.served import WITHOUT_MODEL, on_server, served_name, served_trace
 from moeviz.ui.shelf import how, shelf
@@ -59,6 +60,7 @@ def loaded(name: str) -> LoadedModel:
 
 def planned(name: str) -> LoadPlan:
     """What loading `name` would take; raises MoevizError when it leads nowhere."""
+    check_model(name)
     from moeviz.models import plan_load  # late: torch takes seconds
 
     return plan_load(**how(name))
@@ -261,6 +263,13 @@ def check_text(text: str) -> None:
             f"This looks like binary data rather than text: {control:,} of {len(text):,} "
             "characters are control codes. Paste text instead."
         )
+
+
+def check_new_tokens(count: int) -> None:
+    """Raises MoevizError for more tokens than this server writes at a time."""
+    most = most_new_tokens(count)
+    if count > most:
+        raise MoevizError(f"This server writes at most {most:,} tokens at a time, not {count:,}.")
 
 
 def text_note(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from moeviz.trace import MoevizError
+from moeviz.ui.hosted import check_model, within_limits
 from moeviz.ui.house import most_models
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Load:
         from moeviz.models import load_model  # late: torch takes seconds
 
         try:
-            self.model = load_model(**how(self.name), progress=self._tell)
+            self.model = within_limits(load_model(**how(self.name), progress=self._tell))
             _settle_memory()
         except MoevizError as error:
             self.trouble = error.with_traceback(None)  # whose frames hold half a model
@@ -118,6 +119,7 @@ class Shelf:
         watch: called all the while with the stage and share done. When it raises, this visitor
         has given up; a load that nobody waits for any more is stopped.
         """
+        check_model(name)
         with self._lock:
             if name in self._models:
                 self._models.move_to_end(name)

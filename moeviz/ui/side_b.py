@@ -12,11 +12,13 @@ from moeviz.rules.words import short_count
 from moeviz.store.record import Untold
 from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import ask, session
-from moeviz.ui.against import PAIRS, WAYS, Against, set_against
+from moeviz.ui.against import MOST_NEW, PAIRS, WAYS, Against, set_against
 from moeviz.ui.examples import EXAMPLES
+from moeviz.ui.hosted import check_model
+from moeviz.ui.house import most_megabytes, most_new_tokens
 from moeviz.ui.markdown import plain
 from moeviz.ui.picker import asked_model, model_field
-from moeviz.ui.recorded import read_file
+from moeviz.ui.recorded import LARGEST_FILE, data_of, read_file
 from moeviz.ui.served import on_server, want, wanted
 from moeviz.ui.shelf import shelf
 from moeviz.ui.sides import other_text
@@ -99,13 +101,19 @@ def _length(against: Against) -> None:
         "The model goes on from your text; what comes next is drawn by its own probabilities "
         "(temperature 1). A is the prompt, read at once; B is the rest, read token by token."
     )
-    state["b_new"] = against.new
+    state["b_new"] = against.new if against.new in lengths() else lengths()[0]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.segmented_control(
-            "Tokens to write", [20, 40, 80, 160], key="b_new", required=True,
+            "Tokens to write", lengths(), key="b_new", required=True,
             on_change=lambda: set_against(new=state["b_new"]),
         )  # fmt: skip
         st.button("Write again", on_click=lambda: set_against(seed=against.seed + 1))
+
+
+def lengths() -> list[int]:
+    """Numbers of tokens that may be written here."""
+    most = most_new_tokens(MOST_NEW)
+    return [count for count in (20, 40, 80, 160) if count <= most] or [most]
 
 
 def _model_box(against: Against) -> None:
@@ -136,6 +144,7 @@ def _take_model() -> None:
 
 def _get_model(name: str) -> None:
     """Load B's model; one that is large, or comes from a link, only after a click."""
+    check_model(name)
     if name in shelf():
         return
     if on_server(name):
@@ -169,9 +178,10 @@ def _trace_box(against: Against) -> None:
     """The trace of side B: a file, or one that is open already."""
     state, found = st.session_state, session.kept_traces()
     turn = state.setdefault("b_openings", 0)
+    most = most_megabytes(LARGEST_FILE)
     st.file_uploader(
-        f"A .moetrace file, up to {ask.LARGEST_FILE} MB", key=f"b_file_{turn}",
-        max_upload_size=ask.LARGEST_FILE, on_change=_open_file,
+        f"A .moetrace file, up to {most} MB", key=f"b_file_{turn}", max_upload_size=most,
+        on_change=_open_file,
     )  # fmt: skip
     _trouble()
     if found:
@@ -202,7 +212,7 @@ def _open_file() -> None:
         return
     state["b_openings"] += 1
     try:
-        trace = read_file(file.getvalue(), file.name)
+        trace = read_file(data_of(file), file.name)
         session.keep_trace(trace, "uploaded", file.name)
         set_against(trace=trace.key)
     except Untold as error:

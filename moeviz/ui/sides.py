@@ -124,6 +124,7 @@ def _continued(against: Against, watch: Callable[[float], None]) -> RoutingTrace
 def _write(model: str, text: str, against: Against, watch: Callable) -> RoutingTrace:
     from moeviz.models.generate import generate  # late: torch takes seconds
 
+    session.check_new_tokens(against.new)
     settings = {"temperature": 1.0, "seed": against.seed, "logits": False}
     step = None
     with in_line():

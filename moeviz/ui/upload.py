@@ -10,12 +10,17 @@ import streamlit as st
 
 from moeviz.charts.words import plural
 from moeviz.corpora.corpus import Corpus
-from moeviz.corpora.read import LIMITS, MAX_BYTES, SUFFIXES, read_table, table_corpus
+from moeviz.corpora.read import MAX_BYTES, MAX_ROWS, SUFFIXES, limits, read_table, table_corpus
 from moeviz.trace import MoevizError
+from moeviz.ui.hosted import check_upload
+from moeviz.ui.house import most_megabytes, most_rows
 from moeviz.ui.markdown import plain
 
 TEXT_NAMES = ("text", "content", "sentence", "document", "body", "prompt")
 """Column names that are taken for the text unless the visitor chooses another."""
+
+LARGEST_FILE = MAX_BYTES // 10**6
+"""Megabytes of a file of texts."""
 
 MOST_GUESSED = 60
 """Different values up to which a column is offered as a label from the start."""
@@ -23,14 +28,16 @@ MOST_GUESSED = 60
 
 def own_corpus() -> Corpus | None:
     """The corpus of the visitor's file, or None while there is none or it cannot be used."""
+    most, rows = most_megabytes(LARGEST_FILE), most_rows(MAX_ROWS)
     file = st.file_uploader(
         "Texts with labels, one passage a row", key="corpus_file",
-        type=[suffix[1:] for suffix in SUFFIXES], max_upload_size=MAX_BYTES // 10**6,
+        type=[suffix[1:] for suffix in SUFFIXES], max_upload_size=most,
     )  # fmt: skip
-    st.caption(f"{LIMITS} They stay in your session and nobody else sees them.")
+    st.caption(f"{limits(most, rows)} They stay in your session and nobody else sees them.")
     if file is None:
         return _kept()
     try:
+        check_upload(file, LARGEST_FILE)
         data = file.getvalue()
         table = _table(hashlib.sha256(data).hexdigest(), file.name, data)
         text, labels = _columns(table)
@@ -79,4 +86,4 @@ def _longest(table: pd.DataFrame) -> str:
 
 
 def _corpus(table: pd.DataFrame, name: str, text: str, labels: list[str]) -> Corpus:
-    return table_corpus(table, name, text, labels)
+    return table_corpus(table, name, text, labels, most_rows(MAX_ROWS))

@@ -23,6 +23,7 @@ from moeviz.ui.closer import expert_shown
 from moeviz.ui.components import packed, plot, ranked, token_strip
 from moeviz.ui.draft import Draft
 from moeviz.ui.figure import figure, take_pick
+from moeviz.ui.house import most_new_tokens
 from moeviz.ui.links import set_view
 from moeviz.ui.markdown import plain
 from moeviz.ui.terms import headline, tell
@@ -364,13 +365,14 @@ def writing(rule: Rule | None) -> None:
     st.header("What does it write?", anchor=False)
     state = st.session_state
     wish: Draft = state.setdefault("draft", Draft())
+    most = most_new_tokens(MOST_WRITTEN)
     names = {"prompt": "Prompt", "most": "New tokens", "temperature": "Temperature", "seed": "Seed"}
-    state["wi_prompt"], state["wi_most"] = wish.prompt, min(wish.most, MOST_WRITTEN)
+    state["wi_prompt"], state["wi_most"] = wish.prompt, min(wish.most, most)
     state["wi_temperature"], state["wi_seed"] = wish.temperature, wish.seed
     with st.form("wi_write", border=False):
         st.text_input(names["prompt"], key="wi_prompt")
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.number_input(names["most"], 1, MOST_WRITTEN, key="wi_most", width=130)
+            st.number_input(names["most"], 1, most, key="wi_most", width=130)
             st.number_input(names["temperature"], 0.0, 10.0, step=0.1, key="wi_temperature",
                             width=130, help="0 takes the likeliest token.")  # fmt: skip
             st.number_input(names["seed"], 0, draft.MOST_SEED, key="wi_seed", width=130)

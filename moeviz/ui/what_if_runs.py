@@ -97,7 +97,9 @@ def start_search(trace: RoutingTrace, row: int, token: int) -> None:
 
 def start_writing(model: str, draft: Draft, rule: Rule) -> None:
     """Begin to continue the prompt, first without and then with the rule, from the same seed."""
-    from moeviz.models.generate import generate
+    session.check_text(draft.prompt)
+    session.check_new_tokens(draft.most)
+    from moeviz.models.generate import generate  # late: torch takes seconds
 
     loaded = session.loaded(model)
 

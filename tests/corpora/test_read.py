@@ -90,9 +90,9 @@ def test_limits_on_rows_and_characters_are_stated(monkeypatch):
         "a.csv has more than 3 rows; the first 3 were read.",
         "3 texts of a.csv were cut to 4 characters.",
     )
-    assert read.LIMITS == (
+    assert read.limits() == (
         "CSV, TSV, JSON Lines, Parquet or plain text; at most 100 MB, of which the first 20,000 "
-        "rows are read, and 20,000 characters of each text."
+        "rows are read, and 4 characters of each text."
     )
 
 
