@@ -11,6 +11,12 @@ from safetensors import SafetensorError
 
 from moeviz.trace import MoevizError
 
+NO_SAFETENSORS = (
+    "{name} has no weights in safetensors. Other files, such as .bin, are pickles, which can run "
+    "code when they are opened, so MoEViz never does: open it elsewhere and save it again with "
+    "save_pretrained."
+)
+
 
 class ModelError(MoevizError):
     """The model could not be found, read or run; the sentence says why and what to try."""
@@ -53,6 +59,8 @@ def _sentence(name: str, error: Exception, chain: list[BaseException]) -> str:
             f"{name} is not on this machine and the hub cannot be reached. "
             "Check the network, or use a model you already have, such as demo."
         )
+    if "safetensors" in str(error) and ("no file named" in str(error) or "appear" in str(error)):
+        return NO_SAFETENSORS.format(name=name)
     if "trust_remote_code" in str(error):
         return f"{name} ships its own code, which MoEViz runs only when you allow it."
     if raised(ImportError):

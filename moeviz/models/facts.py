@@ -14,11 +14,16 @@ from moeviz.models.errors import ModelError, first_line
 from moeviz.models.plan import plan_load, skeleton_of
 from moeviz.models.sites import Site, expert_count, find_sites
 from moeviz.rules.facts import PARTS, ModelFacts
+from moeviz.rules.words import short_count
 
 CHOSEN = re.compile(
     r"(moe_)?top_?k(_experts)?|(num_)?experts_per_tok(en)?|moe_k|num_selected_experts"
 )
 """Whole names of the fields that say how many experts a token uses."""
+
+MOST_LAYERS = 1000
+COUNTED = re.compile(r"layers?$|blocks$|depth")
+"""Whole numbers of a configuration that modules are built for, and their bound."""
 
 MIXERS = re.compile(r"attn|attention|mixer|mamba|ssm|conv|rotary|retention", re.I)
 NOT_WRITING = re.compile(r"(^|\.)encoder\.|encoder_attn|EncDecAttention|cross_att|vision|audio")
@@ -48,11 +53,12 @@ def config_facts(config: Mapping, name: str = "") -> ModelFacts:
     that is no MoE.
     """
     kind = config.get("model_type")
-    if kind not in CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         raise ModelError(
             f"model_type {kind!r} is not known to the installed transformers; "
             'a config.json must name one that is, for example "olmoe".'
         )
+    _check_sizes(config)
     values = {key: value for key, value in config.items() if key not in ("model_type", "auto_map")}
     try:
         built = CONFIG_MAPPING[kind](**values)
@@ -64,11 +70,20 @@ def config_facts(config: Mapping, name: str = "") -> ModelFacts:
     return facts_of(skeleton_of(built, name, allow_code=False), name, kind)
 
 
+def _check_sizes(config: Mapping, depth: int = 4) -> None:
+    """Raises ModelError for more layers than anybody builds: they would be built one by one."""
+    for name, value in config.items():
+        if isinstance(value, Mapping) and depth:
+            _check_sizes(value, depth - 1)
+        elif isinstance(value, int) and value > MOST_LAYERS and COUNTED.search(str(name)):
+            raise ModelError(f"{name} is {short_count(value)}, which no model has.")
+
+
 def config_file_facts(data: bytes, name: str = "") -> ModelFacts:
     """The facts on a config.json, as its bytes; raises ModelError like `config_facts`."""
     try:
         config = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"This file is not JSON: {first_line(error)}") from error
     if not isinstance(config, dict):
         raise ModelError("A config.json holds one JSON object with the model's settings.")

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from moeviz.models.errors import ModelError, plain_errors
 from moeviz.models.memory import enough_memory_to_load
-from moeviz.models.plan import DEMO, SPREAD, LoadPlan, check_memory, plan_load
+from moeviz.models.plan import DEMO, SPREAD, LoadPlan, check_adapter, check_memory, plan_load
 from moeviz.models.probe import SiteTraits, probe
 from moeviz.models.progress import Progress, reported
 from moeviz.models.sites import Site, find_sites, text_part
@@ -104,11 +104,12 @@ def _network(plan: LoadPlan, progress: Progress | None, options: dict) -> nn.Mod
             plan.where,
             config=plan.config,
             dtype=plan.dtype,
-            **{**_by_default(plan), **room, **reporting, **options},
+            **{**_by_default(plan), **room, **reporting, **options, "use_safetensors": True},
         )
         if room:
             weakref.finalize(network, shutil.rmtree, room["offload_folder"], ignore_errors=True)
     if plan.adapter:
+        check_adapter(plan)
         network.load_adapter(plan.adapter)
     if plan.device != SPREAD and not getattr(network, "is_quantized", False):
         network = network.to(plan.device)

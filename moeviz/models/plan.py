@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import transformers
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 from transformers import AutoConfig
 from transformers.utils import cached_file
 
-from moeviz.models.errors import ModelError, first_line, plain_errors
+from moeviz.models.errors import NO_SAFETENSORS, ModelError, first_line, plain_errors
 from moeviz.models.sites import find_sites
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parent.parent / "demo_model"
 SMALL_ENOUGH_FOR_FP32 = 4e9
 """Bytes in float32 up to which a CPU runs a model in float32: exact routes, and faster there."""
+
+MOST_MODULES = 500_000
+"""Of a model that is built from a configuration; those known have up to 200,000."""
 
 SPREAD = "spread"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -116,6 +123,12 @@ def check_memory(plan: LoadPlan) -> None:
             f"{plan.name} needs {size(plan.bytes)} for its weights in {short(plan.dtype)}, but "
             f"{plan.device} has {size(plan.free)} free. Try a smaller dtype or another device."
         )
+
+
+def check_adapter(plan: LoadPlan) -> None:
+    """Raises ModelError for an adapter whose weights are no safetensors: peft would unpickle it."""
+    if _file(plan.adapter, "adapter_model.safetensors", None) is None:
+        raise ModelError(NO_SAFETENSORS.format(name=plan.adapter))
 
 
 def size(count: float) -> str:
@@ -218,14 +231,34 @@ def skeleton_of(config, name: str, allow_code: bool) -> nn.Module:
     """The model without weights, from its configuration alone: on the meta device, in a second."""
     chosen = _model_class(config)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _bounded(name):
             if hasattr(chosen, "_from_config"):
                 return chosen._from_config(config)
             return chosen.from_config(config, trust_remote_code=allow_code)
+    except ModelError:
+        raise
     except Exception as error:  # any config of any architecture may fail to build in its own way
         raise ModelError(
             f"{name} could not be built from its configuration: {first_line(error)}"
         ) from error
+
+
+@contextmanager
+def _bounded(name: str) -> Iterator[None]:
+    """While open, this thread builds at most MOST_MODULES modules; raises ModelError beyond."""
+    here, built = threading.get_ident(), 0
+
+    def count(*_) -> None:
+        nonlocal built
+        built += threading.get_ident() == here
+        if built > MOST_MODULES:
+            raise ModelError(f"{name} has more than {MOST_MODULES:,} parts, which no model has.")
+
+    handle = register_module_module_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _model_class(config) -> type:
