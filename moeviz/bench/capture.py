@@ -59,23 +59,23 @@ def capture_speed(size: str = USUAL, device: str = "cpu") -> list[Ratio]:
         raise MoevizError(f"There is no size {size!r}; choose {', '.join(SIZES)}.")
     shape, device = SIZES[size], existing_device(device)
     model = adopt(random_olmoe(shape, device), None)
-    rows = _rows(model, _name(shape, device), shape.tokens, shape.rounds, 1.03)
+    rows = _rows(model, _name(shape, device), shape, {PLAIN: 1.03, THEIRS: 1.0, NNSIGHT: 1.0})
     if size != USUAL:
         return rows
-    usual = (shape.tokens, shape.rounds)
-    return rows + _rows(load_model("demo", device="cpu"), "the demo model", *usual, 1.05)
+    return rows + _rows(load_model("demo", device="cpu"), "the demo model", shape, {PLAIN: 1.05})
 
 
-def _rows(model: LoadedModel, name: str, tokens: int, rounds: int, limit: float) -> list[Ratio]:
-    inputs = model_inputs(model.network, [i % 1000 for i in range(tokens)])
+def _rows(model: LoadedModel, name: str, shape: Size, limits: dict[str, float]) -> list[Ratio]:
+    inputs = model_inputs(model.network, [i % 1000 for i in range(shape.tokens)])
     with torch.inference_mode():
-        took = take_turns(_ways(model, inputs), rounds)
-    what = f"{OURS} of {name}, {tokens:,} tokens"
+        took = take_turns(_ways(model, inputs), shape.rounds)
+    others = [other for other in took if other != OURS]
+    what = f"{OURS} of {name}, {shape.tokens:,} tokens"
     took[what] = took.pop(OURS)
-    rows = [ratio(took, what, PLAIN, limit=limit), ratio(took, what, THEIRS, limit=1.0)]
-    if NNSIGHT in took:
-        rows += [ratio(took, what, NNSIGHT, limit=1.0), ratio(took, NNSIGHT, PLAIN)]
-    return [*rows, ratio(took, THEIRS, PLAIN)]
+    return [
+        *(ratio(took, what, other, limit=limits.get(other)) for other in others),
+        *(ratio(took, other, PLAIN) for other in others if other != PLAIN),
+    ]
 
 
 def _name(shape: Size, device: str) -> str:
@@ -85,7 +85,7 @@ def _name(shape: Size, device: str) -> str:
 
 
 def random_olmoe(shape: Size, device: str) -> nn.Module:
-    """Made where it stays: the large one need not fit in memory twice."""
+    """A model with random weights, made on the device: the large one need not be held twice."""
     torch.manual_seed(0)
     config = OlmoeConfig(
         vocab_size=shape.vocabulary,

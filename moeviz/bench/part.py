@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from moeviz.bench.timing import Ratio
 
-MOST_SECONDS = 300
+MOST_SECONDS = 600
 """After so long a part is ended."""
 
 TO_TIDY_UP = 30

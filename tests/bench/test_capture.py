@@ -46,8 +46,8 @@ def test_nnsight_saves_the_models_own_logits_and_leaves_the_timed_model_alone():
         (name, "plain forward"),
         (name, "output_router_logits"),
         (name, "nnsight"),
-        ("nnsight", "plain forward"),
         ("output_router_logits", "plain forward"),
+        ("nnsight", "plain forward"),
     ]
     assert all(0 < row["low"] <= row["ratio"] <= row["high"] < math.inf for row in rows)
 
