@@ -193,11 +193,18 @@ def _place(name: str) -> str:
         raise ModelError('No model was named. Try "demo", a folder, or an id such as org/model.')
     if name == DEMO:
         return str(DEMO_FOLDER)
-    if Path(name).expanduser().is_dir():
+    if _is_folder(name):
         return str(Path(name).expanduser())
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(f"There is no folder {name}. Check the path, or give a hub id.")
     return name
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long for a path; nobody's home
+        return False
 
 
 def _adapter_base(where: str, revision: str | None) -> str:
