@@ -16,6 +16,7 @@ import moeviz
 from moeviz.cli import main
 from moeviz.corpora.models import known_models
 from moeviz.corpora.read import read_table, table_corpus
+from moeviz.models import plan
 from moeviz.models.facts import config_file_facts
 from moeviz.rules.reading import READERS, parse_rule
 from moeviz.serving.sizes import sizes_of
@@ -209,6 +210,13 @@ def test_no_configuration(data):
     with pytest.raises(MoevizError) as caught:
         config_file_facts(data, "config.json")
     sentence(caught.value)
+
+
+def test_a_model_of_endless_parts_is_given_up(monkeypatch):
+    monkeypatch.setattr(plan, "MOST_MODULES", 50)
+    with pytest.raises(MoevizError) as caught:
+        config_file_facts(b'{"model_type": "jamba", "num_experts": 900}', "config.json")
+    assert str(caught.value) == "config.json has more than 50 parts, which no model has."
 
 
 FLAGS = ["--json", "--revision", "--device", "--dtype", "--tokens", "--experts", "--chosen",
