@@ -171,7 +171,7 @@ class Decider(TorchFunctionMode):
                 return own
             if ids is not None:
                 return torch.return_types.topk((scores.gather(-1, ids), ids))
-        wanted = func(self._overruled(scores, False), *rest, **kwargs).indices
+        wanted = _unheard(func, self._overruled(scores, False), *rest, **kwargs).indices
         ids = torch.where(_same_set(wanted, own.indices, self.experts), own.indices, wanted)
         return torch.return_types.topk((scores.gather(-1, ids), ids))
 
@@ -186,7 +186,7 @@ class Decider(TorchFunctionMode):
         hit = banned[own].any(-1, keepdim=True)
         if not hit.any():
             return own
-        best = func(scores.masked_fill(banned, -torch.inf), *rest, **kwargs)
+        best = _unheard(func, scores.masked_fill(banned, -torch.inf), *rest, **kwargs)
         if (best.values == -torch.inf).any():
             return None
         return torch.where(hit, best.indices, own)
@@ -214,6 +214,12 @@ class Decider(TorchFunctionMode):
 _PRODUCTS = frozenset(("linear", "matmul", "mm", "addmm", "bmm", "einsum", "__matmul__"))
 _CHOICES = {"topk": Decider.top, "max": Decider.largest, "argmax": Decider.place_of_largest}
 _FIRST = np.zeros(1, int)
+
+
+def _unheard(func: Callable, *args: Any, **kwargs: Any) -> Any:
+    """`func` of these, not noted by the spies: what they are after is the router's own choice."""
+    with torch._C.DisableTorchFunction():
+        return func(*args, **kwargs)
 
 
 def _wished(rows: Tensor, wishes: Tensor, one_by_one: bool) -> Tensor:
