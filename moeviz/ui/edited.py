@@ -10,6 +10,7 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import links, session
 from moeviz.ui.components import typed, typing
 from moeviz.ui.markdown import plain
+from moeviz.ui.served import on_server
 
 QUICK = 100_000_000
 """Parameters up to which a model reads a text again at every pause in the typing."""
@@ -20,9 +21,9 @@ def edited(trace: RoutingTrace) -> RoutingTrace:
 
     trace: of the last full run. What cannot be traced leaves the former trace, with a sentence.
     """
-    if session.kept():
-        return trace
     state, model = st.session_state, session.shown()[0]
+    if session.kept() or on_server(model):  # whose text goes out on Run alone
+        return trace
     size = session.loaded(model).parameters
     if size > QUICK:
         st.caption(plain(
