@@ -75,9 +75,9 @@ def opened(request):
 
 
 def drawn(page) -> list[str]:
-    """The pictures on the page, the wire and the handout left out."""
+    """The pictures on the page, what shows none left out."""
     names = [c.proto.component_name.removeprefix("moeviz_") for c in page.get("bidi_component")]
-    return sorted(name for name in names if name not in ("wire", "handout"))
+    return sorted(name for name in names if name not in ("wire", "handout", "ticker"))
 
 
 def troubles(page) -> list[str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from moeviz.bench.screen import chromium, running_app, settle
+from moeviz.bench.screen import running_app, settle
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 WHOLE_INSTALL = pytest.param(True, marks=pytest.mark.slow)
 
 
@@ -66,12 +66,8 @@ def test_the_command_traces_with_the_model_that_came_along(python, tmp_path):
     assert str(ROOT) not in where
 
 
-@pytest.mark.browser
-@pytest.mark.xdist_group("browser")
-def test_the_app_starts_and_looks_as_in_the_checkout(python, tmp_path):
-    log = tmp_path / "server.log"
-    with running_app(log, python=python, folder=tmp_path) as url, chromium() as browser:
-        page = browser.new_page()
+def test_the_app_starts_and_looks_as_in_the_checkout(python, page, tmp_path):
+    with running_app(tmp_path / "server.log", python=python, folder=tmp_path) as url:
         page.goto(url)
         expect(page.locator(".strip .t").first).to_be_visible(timeout=90_000)
         settle(page)
@@ -79,3 +75,4 @@ def test_the_app_starts_and_looks_as_in_the_checkout(python, tmp_path):
         assert page.locator("[data-testid=stApp]").evaluate(ground) == "rgb(246, 246, 243)"
         page.get_by_role("link", name="Models", exact=True).first.click()
         expect(page.get_by_role("heading", name="How big is a mixture of experts?")).to_be_visible()
+        page.close()
