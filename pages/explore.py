@@ -21,6 +21,7 @@ def look(trace: RoutingTrace) -> None:
     explore.toolbar(trace, view)
     explore.finding(trace, view)
     explore.figures(trace, view)
+    links.write_link(trace, view)
 
 
 if trace is not None:

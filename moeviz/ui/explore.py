@@ -15,11 +15,12 @@ from moeviz.charts.words import load_sentence
 from moeviz.metrics.table import routing_csv, routing_parquet
 from moeviz.store.files import trace_bytes
 from moeviz.trace import RoutingTrace
-from moeviz.ui import closer, links, session
+from moeviz.ui import closer, session
 from moeviz.ui.choice import choice
 from moeviz.ui.components import handout, heat_grid, token_strip, wire
-from moeviz.ui.figure import figure, take_pick
+from moeviz.ui.figure import figure
 from moeviz.ui.lent import lent
+from moeviz.ui.links import set_view
 from moeviz.ui.measures import layer_chance, load_of, same_chance, top_of
 from moeviz.ui.terms import tell
 from moeviz.ui.view import View, layer_labels, text_for_link
@@ -35,7 +36,7 @@ def toolbar(trace: RoutingTrace, view: View) -> None:
 
     def take() -> None:
         if state["layer"] in labels:
-            links.set_view(trace, {"row": labels.index(state["layer"])})
+            set_view(trace, {"row": labels.index(state["layer"])})
 
     with st.container(horizontal=True, key="toolbar", gap="medium"):
         if len(labels) <= MOST_BUTTONS:
@@ -48,7 +49,7 @@ def toolbar(trace: RoutingTrace, view: View) -> None:
 
 
 def figures(trace: RoutingTrace, view: View) -> None:
-    """The text and its grids, and the panel beside them with what keeps all in step."""
+    """The text and its grids, the panel beside them, and the wire that keeps all in step."""
     left, right = st.columns([3, 2], gap="medium")
     with left:
         _strip(trace, view)
@@ -57,18 +58,9 @@ def figures(trace: RoutingTrace, view: View) -> None:
             choice(trace, view, "cells", "Fill the cells with", CELLS)
         _token_grid(trace, view)
     with right:
-        _closely(trace)
+        closer.panel(trace, view)
         _grid("layers", trace, (), lambda: load_grid(trace, load_of(trace)))
-
-
-@st.fragment
-def _closely(trace: RoutingTrace) -> None:
-    """All that a click on a token changes here, the address too: it runs again by itself."""
-    view = links.current_view(trace)
-    closer.panel(trace, view)
-    step, visit = st.session_state.get("step", 0), session.visit()
-    wire(view, step, visit, on_token=lambda: take_pick(trace, "wire"))
-    links.write_link(trace, view)
+    wire(view, st.session_state.get("step", 0), session.visit())
 
 
 def finding(trace: RoutingTrace, view: View) -> None:

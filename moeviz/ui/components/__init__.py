@@ -123,17 +123,14 @@ def turned(key: str) -> dict:
     return value if isinstance(value, dict) else {}
 
 
-def wire(view: View, step: int, visit: str, on_token: Callable[[], None] | None = None) -> None:
+def wire(view: View, step: int, visit: str) -> None:
     """Tell every component of the page what is selected.
 
     step: the last click this answers; a page that was clicked since keeps its own idea.
-    on_token: where this stands in a fragment with all that depends on the token alone. Then clicks
-    on tokens come here, see `picked` with the key "wire", and only that fragment runs again.
     """
     names = ("row", "expert", "token", "until")
     pick = {name: getattr(view, name) for name in names}
-    data = {**pick, "step": step, "visit": visit, "panel": on_token is not None}
-    _WIRE(data=data, key="wire", on_pick_change=on_token or (lambda: None))
+    _WIRE(data={**pick, "step": step, "visit": visit}, key="wire")
 
 
 def picked(key: str) -> dict:

@@ -28,17 +28,15 @@ function tell(pick) {
 function choose(component, change, wait = 0) {
   const full = "token" in change ? { until: null, ...change } : change;
   bus.step += 1;
+  tell({ ...bus.pick, ...full });
   clearTimeout(bus.soon);
   bus.unsent = { ...bus.unsent, ...full };
   const send = () => {
-    const tokensOnly = Object.keys(bus.unsent).every((name) => name === "token" || name === "until");
-    const sender = (tokensOnly && bus.panel) || component; // the panel alone runs again for a token
-    sender.setTriggerValue("pick", { ...bus.unsent, step: bus.step });
+    component.setTriggerValue("pick", { ...bus.unsent, step: bus.step });
     bus.unsent = {};
   };
   if (wait) bus.soon = setTimeout(send, wait);
-  else send(); // before anything is drawn: the server works meanwhile
-  tell({ ...bus.pick, ...full });
+  else send();
 }
 
 // From the picked token to this one, both included.

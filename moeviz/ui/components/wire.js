@@ -1,5 +1,4 @@
-// Carries the server's idea of the selection to the page, unless the user has clicked since; of a
-// page whose panel runs by itself, also a picked token back to it.
+// Carries the server's idea of the selection to the page, unless the user has clicked since.
 // Half characters (lone surrogates) would end the connection: no message can carry them. They
 // become replacement signs as they are typed or pasted, before any other listener reads them.
 function mend(event) {
@@ -13,15 +12,11 @@ if (!bus.mends) document.addEventListener("input", mend, { capture: true });
 bus.mends = true;
 
 export default function (component) {
-  const { row, expert, token, until, step, visit, panel } = component.data;
-  bus.panel = panel ? component : null;
+  const { row, expert, token, until, step, visit } = component.data;
   if (bus.visit !== visit) {
     bus.visit = visit;
     bus.step = step;
   }
   for (const field of document.querySelectorAll("textarea")) field.dir = "auto"; // Arabic, Hebrew
   if (step >= bus.step) tell({ row, expert, token, until });
-  return () => {
-    if (bus.panel === component) bus.panel = null;
-  };
 }
