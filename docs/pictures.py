@@ -18,7 +18,7 @@ sys.path.insert(0, str(DOCS.parent))
 
 from moeviz.bench.screen import chromium, running_app, settle  # noqa: E402
 
-PATIENCE = 180_000
+PATIENCE = 60_000
 """Milliseconds that a page may take; this machine may be busy."""
 
 WIDE = 1280
@@ -49,6 +49,16 @@ def press(*names: str) -> Callable:
     return act
 
 
+def choose(name: str) -> Callable:
+    """Takes one of several choices."""
+
+    def act(page) -> None:
+        page.get_by_role("radio", name=name, exact=True).click()
+        settle(page)
+
+    return act
+
+
 def sweep(page) -> None:
     page.get_by_role("button", name=re.compile("Mute each of the")).click()
     page.get_by_text("costs most").first.wait_for(timeout=PATIENCE)
@@ -63,12 +73,16 @@ def answer(page) -> None:
 
 VISITS = (
     Visit("Explore", "explore?token=12", ".strip .t"),
-    Visit("Explore", "explore?layer=3&expert=5", ".strip .t"),
-    Visit("Explore", "explore?token=4&until=20", ".strip .t"),
+    Visit("Explore", "explore?layer=3&expert=5&look=expert", ".strip .t"),
+    Visit("Explore", "explore?layer=3&look=layer", ".strip .t"),
+    Visit("Explore", "explore?token=4&until=20&look=flow", ".strip .t"),
     Visit("Generate", "generate?prompt=The+keeper&most=60&seed=3", ".root[data-state=finished]"),
     Visit("Compare", "compare", ".root[data-side=B]"),
     Visit("Capacity", "capacity?factor=1", ".root[data-plot]"),
-    Visit("Specialise", "specialise?layer=3&expert=5", ".root[data-cloud]"),
+    Visit("Specialise", "specialise", ".root[data-cloud][data-scale]"),
+    Visit("Specialise", "specialise?layer=3&expert=5", ".root[data-columns]"),
+    Visit("Specialise", "specialise", ".root[data-cloud][data-scale]", choose("Layer by layer")),
+    Visit("Specialise", "specialise", ".root[data-cloud][data-scale]", choose("Habits")),
     Visit("Contrast", "contrast?pair=Code+and+prose", ".root[data-columns]"),
     Visit("What if", "what-if?rule=mute+2:0-5&layer=2&token=12", ".root[data-key]", sweep),
     Visit("Lab", "lab", ".root[data-columns]", press("Expert choice")),
@@ -91,6 +105,7 @@ def main() -> None:
             page = context.new_page()
             page.set_default_timeout(PATIENCE)
             for visit in VISITS if scheme == "light" else VISITS[:1]:
+                print(visit.address, file=sys.stderr)
                 look(page, url, visit)
                 take(page, name_of(visit.page, "" if scheme == "light" else scheme))
                 if scheme == "light":
