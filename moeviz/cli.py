@@ -61,7 +61,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"moeviz {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
+    for add in (
+        _add_app,
+        _add_trace,
+        _add_import,
+        _add_corpus,
+        _add_doctor,
+        _add_facts,
+        _add_bench,
+    ):
+        add(commands)
+    return parser
 
+
+def _add_app(commands) -> None:
     app = commands.add_parser("app", help="start the web app")
     app.add_argument("--port", type=int, default=8501, help="port to serve on (8501)")
     app.add_argument("--hide", default="", help="pages to leave out, for example lab,compare")
@@ -81,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_hosted(app)
     app.set_defaults(run=_app)
 
+
+def _add_trace(commands) -> None:
     trace = commands.add_parser("trace", help="run a model on a text and save its routing")
     text = trace.add_mutually_exclusive_group(required=True)
     text.add_argument("--text", help="the text itself")
@@ -110,8 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_options(trace)
     trace.set_defaults(run=_trace)
 
-    _add_import(commands)
 
+def _add_corpus(commands) -> None:
     corpus = commands.add_parser(
         "corpus", help="run a model over many labelled texts and say what its experts are for"
     )
@@ -153,16 +168,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_model_options(corpus)
     corpus.set_defaults(run=_corpus)
 
+
+def _add_doctor(commands) -> None:
     doctor = commands.add_parser("doctor", help="say what a model's router is, and prove it")
     doctor.add_argument("--all", action="store_true", help="a tiny model of every architecture")
     doctor.add_argument("name", nargs="?", help="the model, as for --model")
     _add_model_options(doctor)
     doctor.set_defaults(run=_doctor)
-
-    _add_facts(commands)
-
-    _add_bench(commands)
-    return parser
 
 
 def _add_bench(commands) -> None:

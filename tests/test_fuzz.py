@@ -185,7 +185,13 @@ def test_configurations(count):
 @thousands(150)
 def test_configurations_of_servers(count):
     values = some.one_of(configs(), some.dictionaries(JUNK, VALUES))
-    every(count, values, lambda config: sizes_of(config, "x"))
+
+    def check(config):
+        sizes = sizes_of(config, "x")
+        assert sizes.layers > 0
+        assert 0 < sizes.chosen <= sizes.experts
+
+    every(count, values, check)
 
 
 NONE = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import re
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -62,7 +62,7 @@ def running(model: LoadedModel, tokens: int = 0) -> Iterator[None]:
 
 
 @contextmanager
-def enough_memory(model: LoadedModel, tokens: int = 0) -> Iterator[None]:
+def _giving_back(sentence: Callable[[BaseException], str]) -> Iterator[None]:
     """Raises OutOfMemory in the place of whatever says so, after giving everything back."""
     try:
         yield
@@ -70,25 +70,27 @@ def enough_memory(model: LoadedModel, tokens: int = 0) -> Iterator[None]:
         if not ran_out(error):
             raise
         _let_go(error)
-        raise OutOfMemory(_run_sentence(model, tokens, error)) from None
+        raise OutOfMemory(sentence(error)) from None
 
 
-@contextmanager
-def enough_memory_to_load(plan: LoadPlan) -> Iterator[None]:
+def enough_memory(model: LoadedModel, tokens: int = 0) -> AbstractContextManager[None]:
+    """Around a run: memory that gives out becomes one sentence, and all of it is given back."""
+    return _giving_back(lambda error: _run_sentence(model, tokens, error))
+
+
+def enough_memory_to_load(plan: LoadPlan) -> AbstractContextManager[None]:
     """The same around a load."""
-    try:
-        yield
-    except Exception as error:
-        if not ran_out(error):
-            raise
-        _let_go(error)
-        free = _free(plan.device)
-        there = f", and {size(free)} are free on {plan.device}" if free else ""
-        raise OutOfMemory(
-            f"There was not enough memory to load {plan.name}: its weights need "
-            f"{size(plan.bytes)} in {short(plan.dtype)}{there}. Try a smaller dtype, another "
-            'device, or device="spread", which also uses the disk.'
-        ) from None
+    return _giving_back(lambda error: _load_sentence(plan))
+
+
+def _load_sentence(plan: LoadPlan) -> str:
+    free = _free(plan.device)
+    there = f", and {size(free)} are free on {plan.device}" if free else ""
+    return (
+        f"There was not enough memory to load {plan.name}: its weights need "
+        f"{size(plan.bytes)} in {short(plan.dtype)}{there}. Try a smaller dtype, another "
+        'device, or device="spread", which also uses the disk.'
+    )
 
 
 def _run_sentence(model: LoadedModel, tokens: int, error: BaseException) -> str:

@@ -4,10 +4,7 @@ import json
 import math
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 RUN = """
@@ -33,7 +30,6 @@ print(json.dumps([alike, apart, same, untouched, rows]))
 """
 
 
-@pytest.mark.skipif(find_spec("nnsight") is None, reason="nnsight is an extra")
 def test_nnsight_saves_the_models_own_logits_and_leaves_the_timed_model_alone():
     done = subprocess.run(
         [sys.executable, "-c", RUN], cwd=ROOT, capture_output=True, text=True, check=True

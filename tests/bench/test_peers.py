@@ -1,11 +1,12 @@
 """The grids and counts that are timed are what they say, at a size small enough for a test."""
 
+import io
 import json
 import math
 import re
 
 import numpy as np
-import pytest
+from PIL import Image
 
 from moeviz.bench import heatmap
 from moeviz.bench.balance import balance_speed
@@ -25,10 +26,6 @@ def test_balance_and_load_are_set_against_bare_counting():
 
 
 def test_all_grids_hold_the_same_probabilities():
-    image = pytest.importorskip("PIL.Image")
-    pytest.importorskip("matplotlib")
-    import io
-
     trace = heatmap._trace(40, 16)
     grid = router_probabilities(trace, 0)
     assert np.array_equal(trace.experts[0, :, 0], grid.argmax(axis=1)), "choices follow the logits"
@@ -36,7 +33,7 @@ def test_all_grids_hold_the_same_probabilities():
     (drawn,) = json.loads(heatmap._plotly(trace)())["data"]
     assert drawn["type"] == "heatmap" and drawn["z"]["shape"] == "40, 16"
 
-    picture = image.open(io.BytesIO(heatmap._png(trace)()))
+    picture = Image.open(io.BytesIO(heatmap._png(trace)()))
     assert picture.size == (16, 40), "a pixel a cell"
     brightness = np.asarray(picture.convert("L"), float)
     assert np.corrcoef(brightness.ravel(), grid.ravel())[0, 1] > 0.9
