@@ -30,3 +30,14 @@ def folder(tmp_path_factory) -> str:
     tiny.olmoe().save_pretrained(path)
     tiny.tokenizer().save_pretrained(path)
     return str(path)
+
+
+@pytest.fixture
+def hosted(monkeypatch):
+    """A hosted server that offers the demo model alone."""
+    from moeviz.ui import house  # late: most tests need no Streamlit
+
+    monkeypatch.setenv("MOEVIZ_HOSTED", "1")
+    for name in ("MOEVIZ_MODEL", "MOEVIZ_ALLOW", "MOEVIZ_SERVERS", *house.HOSTED):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from moeviz.store.files import trace_bytes
 from moeviz.trace import MoevizError
-from moeviz.ui import facts, house
+from moeviz.ui import facts
 from moeviz.ui.hosted import guests
 from moeviz.ui.shelf import shelf
 
@@ -26,15 +26,6 @@ def watch(event, arguments):
 
 
 sys.addaudithook(watch)  # Python has no way to take one away again
-
-
-@pytest.fixture
-def hosted(monkeypatch):
-    """A hosted server that offers the demo model alone."""
-    monkeypatch.setenv("MOEVIZ_HOSTED", "1")
-    for name in ("MOEVIZ_MODEL", "MOEVIZ_ALLOW", "MOEVIZ_SERVERS", *house.HOSTED):
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
 
 
 @pytest.fixture

@@ -14,14 +14,6 @@ from moeviz.ui import draft, house, session
 from moeviz.ui.hosted import Guests, check_model, check_upload, text_limits, within_limits
 
 
-@pytest.fixture
-def hosted(monkeypatch):
-    monkeypatch.setenv("MOEVIZ_HOSTED", "1")
-    for name in ("MOEVIZ_MODEL", "MOEVIZ_ALLOW", "MOEVIZ_SERVERS", *house.HOSTED):
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
-
-
 @pytest.mark.parametrize("value", ["", "0", " "])
 def test_nothing_is_forbidden_unless_asked_for(monkeypatch, value):
     monkeypatch.setenv("MOEVIZ_HOSTED", value)
