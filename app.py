@@ -2,10 +2,12 @@
 
 import streamlit as st
 
+from moeviz.ui.clicks import finish_callbacks
 from moeviz.ui.door import explore_by_name, open_door
 from moeviz.ui.hosted import take_a_place
 from moeviz.ui.house import dress, hidden_pages
 
+finish_callbacks()
 open_door()
 st.set_page_config(page_title="MoEViz", page_icon="🔀", layout="wide")
 dress()
