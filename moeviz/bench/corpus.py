@@ -18,7 +18,7 @@ PLAIN = "plain batched forwards"
 BARE = "plain batched forwards without next-token logits"
 
 
-def corpus_speed(passages: int = 60, rounds: int = 15, model: str = "demo") -> list[Ratio]:
+def corpus_speed(passages: int = 240, rounds: int = 9, model: str = "demo") -> list[Ratio]:
     """A corpus run, from text to counts, against plain forward passes of the same padded batches.
 
     Like with like: a run that counts predictions computes the next-token logits of every token and

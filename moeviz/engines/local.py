@@ -31,7 +31,7 @@ from moeviz.models.load import LoadedModel
 from moeviz.models.memory import running
 from moeviz.models.rows import batch_inputs
 from moeviz.models.run import best_first, default_stack
-from moeviz.models.tape import run_once
+from moeviz.models.tape import Tape
 from moeviz.trace import EMPTY
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
@@ -191,6 +191,8 @@ class _Run:
             dict.fromkeys(vocabulary, self.size),
         )
         self.seen: set[int] = set()
+        self.tape = Tape(model.network, model.sites)
+        self.options = self._keep()
 
     def read(self, alone: bool, progress: Progress | None) -> Iterator[list[_Text]]:
         """Each batch, once it is counted."""
@@ -232,9 +234,7 @@ class _Run:
         """One forward pass over `texts`, and what was chosen for the tokens that count."""
         batch = batch_inputs(self.model.network, [text.ids for text in texts])
         with running(self.model, sum(len(text.ids) for text in texts)):
-            output, step = run_once(
-                self.model.network, self.model.sites, batch.inputs | self._keep()
-            )
+            output, step = self.tape.run(batch.inputs | self.options)
         shift = len(batch.rows[self.stack][0]) - len(texts[0].ids)  # the decoder's start token
         places = [
             rows[shift:][torch.from_numpy(text.counted)]
@@ -308,11 +308,13 @@ class _Run:
 
     def _coded(self, texts: list[str]) -> dict:
         for text in texts:
-            if any("\ud800" <= letter <= "\udfff" for letter in text):
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError:
                 raise CorpusError(
                     f"A text of {self.corpus.name} holds broken characters (lone surrogates): "
                     f"{text[:20].encode('utf-8', 'replace').decode()!r}. Leave it out."
-                )
+                ) from None
         return self.model.tokenizer(
             texts, return_special_tokens_mask=True, return_attention_mask=False, verbose=False
         )

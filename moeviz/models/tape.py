@@ -32,18 +32,19 @@ class Tape:
     def __init__(self, model: nn.Module, sites: Collection[Site], spied: Collection[str] = ()):
         self.model = model
         self.steps: list[list[Choice | None]] = []
+        self._whole = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
         self._ears = [_Ear(site, site.name in spied) for site in sites]
         self._handles: list = []
         self._depth = 0
 
     def __enter__(self) -> Tape:
+        self._depth = 0
         try:
-            for module in self.model.modules():
-                if isinstance(module, PreTrainedModel):
-                    self._handles += [
-                        module.register_forward_pre_hook(self._open_step),
-                        module.register_forward_hook(self._close_step, always_call=True),
-                    ]
+            for whole in self._whole:
+                self._handles += [
+                    whole.register_forward_pre_hook(self._open_step),
+                    whole.register_forward_hook(self._close_step, always_call=True),
+                ]
             for ear in self._ears:
                 self._handles += ear.attach()
         except BaseException:
@@ -57,6 +58,20 @@ class Tape:
         self._handles.clear()
         for ear in self._ears:
             ear.forget()
+
+    @torch.inference_mode()
+    def run(self, inputs: dict, rule: AbstractContextManager | None = None) -> tuple:
+        """The model's output for `inputs` and the one step (list of `Choice`) that it made.
+
+        rule: what is in force meanwhile, see `Enforced`. The tape is open for as long; it can be
+        used again, which is quicker than a new one.
+        """
+        self.steps.clear()
+        with self, rule or nullcontext():
+            output = self.model(**inputs)
+        if len(self.steps) != 1:
+            raise CaptureError(f"One forward pass was recorded as {len(self.steps)} steps.")
+        return output, self.steps.pop()
 
     def _open_step(self, *_: object) -> None:
         if self._depth == 0:
@@ -138,7 +153,6 @@ class _Ear:
         self.calls[-1].hear_choice(args, kwargs)
 
 
-@torch.inference_mode()
 def run_once(
     model: nn.Module,
     sites: Collection[Site],
@@ -146,12 +160,5 @@ def run_once(
     spied: Collection[str] = (),
     rule: AbstractContextManager | None = None,
 ) -> tuple:
-    """The model's output for `inputs` and the one step (list of `Choice`) that it made.
-
-    rule: what is in force meanwhile, see `Enforced`.
-    """
-    with Tape(model, sites, spied) as tape, rule or nullcontext():
-        output = model(**inputs)
-    if len(tape.steps) != 1:
-        raise CaptureError(f"One forward pass was recorded as {len(tape.steps)} steps.")
-    return output, tape.steps[0]
+    """`Tape.run` on a tape for this one run."""
+    return Tape(model, sites, spied).run(inputs, rule)
