@@ -14,6 +14,8 @@ if ! command -v chromium >/dev/null; then
     $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
 fi
 
+export OMP_WAIT_POLICY=passive # a thread that waits leaves its core to the other tests
+
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 exec .venv/bin/python -m pytest -n 2 --dist loadgroup "${@:--mnot slow and not versions}"

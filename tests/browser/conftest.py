@@ -18,6 +18,7 @@ HARMLESS = ("/_stcore/health", "/_stcore/host-config", "favicon", "downloadable 
 expect.set_options(timeout=30_000)  # a busy machine paints late, and late is not wrong
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Every test here needs the browser, and they share one server, hence one worker.
 
@@ -32,8 +33,11 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def app_url():
+def app_url(request):
     """Address of the running app."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        ours = [item for item in request.session.items if item.get_closest_marker("browser")]
+        assert all(item.nodeid.endswith("@browser") for item in ours), "spread over the workers"
     OUTPUT.mkdir(exist_ok=True)
     with screen.running_app(OUTPUT / "server.log") as url:
         yield url
