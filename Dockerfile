@@ -7,12 +7,12 @@ RUN pip wheel --no-deps --wheel-dir /wheel /source
 
 FROM python:3.11-slim
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY requirements.txt /tmp/requirements.txt
+COPY requirements.txt constraints.txt /tmp/
 # torch first, from the index of the wanted kind: the default one brings gigabytes of CUDA.
 RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep '^torch==' /tmp/requirements.txt)" \
  && pip install --no-cache-dir -r /tmp/requirements.txt
 COPY --from=build /wheel /wheel
-RUN pip install --no-cache-dir --no-deps /wheel/*.whl && rm -r /wheel /tmp/requirements.txt
+RUN pip install --no-cache-dir --no-deps /wheel/*.whl && rm -r /wheel /tmp/*.txt
 
 # An account without rights; the hub's cache lies where a volume can be mounted.
 RUN useradd --create-home visitor && mkdir /models && chown visitor /models

@@ -6,10 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import moeviz
 from moeviz.models.errors import NO_SAFETENSORS
@@ -227,5 +230,29 @@ def test_no_secret_is_shown_or_written(visit):
 def test_every_dependency_is_pinned():
     for name in ("requirements.txt", "requirements-ray.txt", "tests/requirements.txt"):
         lines = [line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
-        loose = [line for line in lines if line and "==" not in line]
+        loose = [line for line in lines if line and line[0] != "-" and "==" not in line]
         assert not loose, f"{name}: {loose}"
+
+
+def test_what_dependencies_bring_with_them_is_pinned_too():
+    """Every package that those of requirements.txt need, here and now, at the pinned version."""
+    pins = {}
+    for name in ("requirements.txt", "constraints.txt"):
+        lines = [line for line in (ROOT / name).read_text().splitlines() if "==" in line]
+        pins |= {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
+    waiting = [Requirement(line) for line in (ROOT / "requirements.txt").read_text().splitlines()
+               if "==" in line]  # fmt: skip
+    found = {}
+    while waiting:
+        wanted = waiting.pop()
+        name = canonicalize_name(wanted.name)
+        if name in found:
+            continue
+        here = distribution(wanted.name)
+        found[name] = here.version.partition("+")[0]
+        needs = map(Requirement, here.requires or ())
+        waiting += [n for n in needs if n.marker is None or n.marker.evaluate({"extra": ""})]
+    of_torch = ("nvidia-", "cuda-", "triton")  # which pins what its CUDA build needs itself
+    ours = {n: version for n, version in found.items() if not n.startswith(of_torch)}
+    assert len(ours) > 60
+    assert {name: pins.get(name) for name in ours} == ours
