@@ -27,7 +27,7 @@ from moeviz.ui.view import (
 )
 
 PARAMETERS = ("model", "text", "long", "trace", "layer", "expert", "token", "until", "colour",
-              "cells", "columns", "look", "measure", "step", "rule",
+              "cells", "columns", "look", "measure", "step", "rule", "swept",
               *setting.PARAMETERS, *lab_setting.PARAMETERS, *against.PARAMETERS,
               *draft.PARAMETERS, *pairs.PARAMETERS)  # fmt: skip
 

@@ -70,7 +70,7 @@ NUMBERS = {"k": (1, 512, 1), "temperature": (0.05, 20.0, 2.0), "noise": (0.0, 50
 
 
 def take_link() -> None:
-    """Take over the rule and the prompt of a link that was just opened."""
+    """Take over the rule, the prompt and the kind of sweep of a link that was just opened."""
     state = st.session_state
     if "link_wish" not in state:
         return
@@ -79,6 +79,7 @@ def take_link() -> None:
     state.pop("what_if", None)
     if "rule" in wish:
         state["what_if"] = wish["rule"][:LONGEST_RULE]
+    state["swept_by"] = wish["swept"] if wish.get("swept") in WAYS else "next"
 
 
 def current_rule(trace: RoutingTrace, view: View) -> str:
@@ -417,6 +418,7 @@ def trouble() -> None:
 
 
 def to_link() -> dict[str, str]:
-    """The rule and the prompt as link parameters."""
+    """The rule, the kind of sweep and the prompt as link parameters."""
     state = st.session_state
-    return {"rule": state["what_if"]} | draft.to_link(state.get("draft", Draft()))
+    swept = {"swept": "drop"} if state.get("swept_by") == "drop" else {}
+    return {"rule": state["what_if"]} | swept | draft.to_link(state.get("draft", Draft()))

@@ -82,6 +82,16 @@ def test_the_token_that_changed_most_is_shown_first(page, trace, model):
     assert page.session_state["view"].token != first_view(trace).token
 
 
+def test_a_link_restores_what_a_sweep_does_with_the_tokens(page):
+    page.query_params["swept"] = "drop"
+    page.run()
+    ways = page.segmented_control(key="sweep_way")
+    assert ways.value == "drop"
+    assert page.query_params["swept"] == "drop"
+    ways.set_value("next").run()
+    assert "swept" not in page.query_params
+
+
 def test_a_link_restores_rule_and_view(page):
     for name, value in {"rule": "force 1:4; k=1 @2", "layer": "1", "token": "7"}.items():
         page.query_params[name] = value
