@@ -91,7 +91,11 @@ def load_model(
     plan = plan_load(name, device, dtype, revision, allow_code)
     if "quantization_config" not in options:
         check_memory(plan)
-    common = {"revision": None if plan.adapter else revision, "trust_remote_code": allow_code}
+    common = {
+        "revision": None if plan.adapter else revision,
+        "trust_remote_code": allow_code,
+        "local_files_only": plan.offline,
+    }
     with plain_errors(name), enough_memory_to_load(plan):
         tokenizer = AutoTokenizer.from_pretrained(plan.where, **common)
         return adopt(_network(plan, progress, common | options), tokenizer, name, plan.commit)

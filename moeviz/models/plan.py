@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from huggingface_hub import constants, get_session
 from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 from transformers import AutoConfig
@@ -29,6 +30,9 @@ SMALL_ENOUGH_FOR_FP32 = 4e9
 MOST_MODULES = 500_000
 """Of a model that is built from a configuration; those known have up to 200,000."""
 
+PATIENCE = 5.0
+"""Seconds that the hub has to answer at all; then only what is on this machine is looked at."""
+
 SPREAD = "spread"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -37,16 +41,17 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 class LoadPlan:
     """How a model will be loaded, and what that needs.
 
-    where: folder or hub id; commit: what its revision resolved to. adapter: folder or hub id of a
-    peft adapter on top, "" for none. skeleton: the model without weights. parameters: how many
-    it has; bytes: what its weights take in `dtype`. device: "spread" is all of them; free: bytes
-    free there, None if unknown.
-    quantised: how the checkpoint is compressed, "" if not; then `bytes` is an upper bound.
+    where: folder or hub id; commit: what its revision resolved to. offline: only the hub's cache is
+    looked at. adapter: folder or hub id of a peft adapter on top, "" for none. skeleton: the model
+    without weights. parameters: how many it has; bytes: what its weights take in `dtype`. device:
+    "spread" is all of them; free: bytes free there, None if unknown. quantised: how the checkpoint
+    is compressed, "" if not; then `bytes` is an upper bound.
     """
 
     name: str
     where: str
     commit: str
+    offline: bool
     adapter: str
     config: transformers.PretrainedConfig
     skeleton: nn.Module
@@ -88,9 +93,12 @@ def plan_load(
     name leads nowhere, NotRouted for a model that is not an MoE.
     """
     where, adapter = _place(name), ""
-    options = {"revision": revision, "trust_remote_code": allow_code}
+    offline = not Path(where).is_dir() and not _hub_answers()
+    options = {
+        "revision": revision, "trust_remote_code": allow_code, "local_files_only": offline
+    }  # fmt: skip
     with plain_errors(name):
-        base = _adapter_base(where, revision)
+        base = _adapter_base(where, revision, offline)
         if base:
             where, adapter, options["revision"] = base, where, None
         config = AutoConfig.from_pretrained(where, **options)
@@ -102,7 +110,8 @@ def plan_load(
     return LoadPlan(
         name=name,
         where=where,
-        commit=_commit(where, options["revision"]),
+        commit=_commit(where, options["revision"], offline),
+        offline=offline,
         adapter=adapter,
         config=config,
         skeleton=skeleton,
@@ -127,7 +136,7 @@ def check_memory(plan: LoadPlan) -> None:
 
 def check_adapter(plan: LoadPlan) -> None:
     """Raises ModelError for an adapter whose weights are no safetensors: peft would unpickle it."""
-    if _file(plan.adapter, "adapter_model.safetensors", None) is None:
+    if _file(plan.adapter, "adapter_model.safetensors", None, plan.offline) is None:
         raise ModelError(NO_SAFETENSORS.format(name=plan.adapter))
 
 
@@ -207,26 +216,38 @@ def _is_folder(name: str) -> bool:
         return False
 
 
-def _adapter_base(where: str, revision: str | None) -> str:
+def _hub_answers() -> bool:
+    """Whether the hub can be reached, asked once: its own client tries each file for 20 seconds."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception:  # of whichever client the hub's library uses
+        return False
+    return True
+
+
+def _adapter_base(where: str, revision: str | None, offline: bool) -> str:
     """The model that the peft adapter `where` sits on; "" where it is no adapter."""
     if Path(where).is_dir() and (Path(where) / "config.json").exists():
         return ""
-    found = _file(where, "adapter_config.json", revision)
+    found = _file(where, "adapter_config.json", revision, offline)
     return json.loads(found.read_text())["base_model_name_or_path"] if found else ""
 
 
-def _commit(where: str, revision: str | None) -> str:
+def _commit(where: str, revision: str | None, offline: bool) -> str:
     """The commit that a hub id resolved to, read from where its files lie; "" for a folder."""
-    found = None if Path(where).is_dir() else _file(where, "config.json", revision)
+    found = None if Path(where).is_dir() else _file(where, "config.json", revision, offline)
     parts = found.parts if found else ()
     return next((part for part in parts if re.fullmatch("[0-9a-f]{40}", part)), "")
 
 
-def _file(where: str, name: str, revision: str | None) -> Path | None:
+def _file(where: str, name: str, revision: str | None, offline: bool) -> Path | None:
     found = cached_file(
         where,
         name,
         revision=revision,
+        local_files_only=offline,
         _raise_exceptions_for_gated_repo=False,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
