@@ -30,9 +30,8 @@ from moeviz.ui.components import dial, heat_grid, packed, plot, token_strip, tur
 from moeviz.ui.explore import MOST_BUTTONS
 from moeviz.ui.figure import figure, take_pick
 from moeviz.ui.links import set_view
-from moeviz.ui.markdown import plain
 from moeviz.ui.setting import HIGH, LOW, MOST_COUNT, STEP, Setting, changed, from_link
-from moeviz.ui.terms import headline
+from moeviz.ui.terms import headline, inform, note
 from moeviz.ui.view import View, layer_labels
 
 GROUPS = {"all": "Whole text", "windows": "Windows"}
@@ -153,7 +152,7 @@ def finding(trace: RoutingTrace, view: View, found: Overflow) -> None:
     labels = layer_labels(trace)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="simulated"):
         st.badge("SIMULATED", color="orange", width="content")
-        st.caption(plain(words.simulation_note(trace)), width="content")
+        note(words.simulation_note(trace), width="content")
     headline(words.overflow_sentence(trace, row, labels[row], found, chance))
 
 
@@ -201,7 +200,7 @@ def _curve(trace: RoutingTrace, row: int, found: Overflow) -> None:
     rule = found.rule
     if not words.has_factor(rule):
         name = words.CONVENTIONS[rule.convention]
-        st.info(f"{name} has no capacity factor, so there is no curve over it.")
+        inform(f"{name} has no capacity factor, so there is no curve over it.")
         return
     experts, chosen = (int(x[row]) for x in layer_sizes(trace))
     band = _band(trace.shape[1], experts, chosen, rule.convention, rule.group, rule)

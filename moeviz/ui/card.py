@@ -11,6 +11,7 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.line import in_line
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import note, tell
 
 if TYPE_CHECKING:
     from moeviz.models.doctor import Diagnosis
@@ -37,9 +38,9 @@ def trace_card(trace: RoutingTrace) -> None:
     ]
     with st.popover("About this trace"):
         st.markdown(f"**{plain(source.model)}**", width="content")
-        st.caption(plain(" · ".join(fact for fact in facts if fact)))
-        st.markdown(plain(f"{router[0].upper()}{router[1:]}"))
-        st.caption(f"Content key {trace.key}")
+        note(" · ".join(fact for fact in facts if fact))
+        tell(f"{router[0].upper()}{router[1:]}")
+        note(f"Content key {trace.key}")
 
 
 def _facts(name: str) -> None:
@@ -54,19 +55,19 @@ def _facts(name: str) -> None:
         facts.append(f"revision {model.revision[:12]}")
     if model.max_tokens:
         facts.append(f"texts up to {model.max_tokens:,} tokens")
-    st.caption(plain(" · ".join(facts)))
+    note(" · ".join(facts))
     for stack, router in model.routers.items():
         layers = tuple(site.layer for site in model.sites if site.stack == stack)
         which = "" if len(model.routers) == 1 else f"{stack}: "
         sentence = router.in_words(layers)
-        st.markdown(plain(f"{which}{sentence[0].upper()}{sentence[1:]}"))
+        tell(f"{which}{sentence[0].upper()}{sentence[1:]}")
     for sentence in model.warnings:
         st.warning(plain(sentence))
 
 
 @st.fragment
 def _proofs(name: str) -> None:
-    st.caption(
+    note(
         "Every model was tried on a short text when it loaded. The proofs go further: they take "
         "experts out, change tokens, pad and continue texts, and see whether what is shown "
         "follows."

@@ -20,7 +20,7 @@ from moeviz.ui.labels import draw, label_choice, labels_of, specialised
 from moeviz.ui.line import in_line
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
-from moeviz.ui.terms import headline
+from moeviz.ui.terms import headline, inform, note
 from moeviz.ui.tokens import expert_table, kind_choice
 from moeviz.ui.view import text_for_link
 
@@ -135,7 +135,7 @@ def _labels(data: DataSet, row: int, expert: int) -> None:
 def _tokens(data: DataSet, inquiry: Inquiry, card: ExpertCard) -> None:
     st.markdown("**Tokens that choose it most**")
     if not data.routing.vocabulary:
-        st.caption("Only totals by domain were published, so its tokens are not known.")
+        note("Only totals by domain were published, so its tokens are not known.")
         return
     expert_table(data, kind_choice(data, inquiry), card.row, card.expert)
 
@@ -152,9 +152,9 @@ def _at_work(data: DataSet, row: int, expert: int) -> None:
         with in_line():
             shown = _marked(data.key, row, expert, data)
     except MoevizError as error:
-        st.info(plain(str(error)))
+        inform(str(error))
         return
-    st.caption("The passages that use it most, each of another text. Marked: tokens that chose it.")
+    note("The passages that use it most, each of another text. Marked: tokens that chose it.")
     for label, text in shown:
         st.markdown(f"{text}  \n:gray[{plain(label)}]")
 

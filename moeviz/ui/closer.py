@@ -20,6 +20,7 @@ from moeviz.ui.components import flow, heat_grid, plot, ranked
 from moeviz.ui.figure import figure
 from moeviz.ui.house import hidden_pages
 from moeviz.ui.measures import Scope, layer_chance, layer_facts, load_of, part_of, top_of
+from moeviz.ui.terms import note
 from moeviz.ui.view import LOOKS, View, layer_labels
 
 
@@ -56,7 +57,7 @@ def _expert(trace: RoutingTrace, view: View) -> None:
     if layer_sizes(trace)[1][row] > 1:
         figure("partners", trace, options, lambda: _partners(trace, row, expert, scope), ranked)
     else:
-        st.caption("This layer gives every token one expert, so no two are chosen together.")
+        note("This layer gives every token one expert, so no two are chosen together.")
 
 
 def way_to_mute(trace: RoutingTrace, row: int, expert: int | None) -> None:

@@ -16,8 +16,7 @@ from moeviz.ui.components import cloud, packed, tint
 from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import labels_of
-from moeviz.ui.markdown import plain
-from moeviz.ui.terms import headline
+from moeviz.ui.terms import headline, inform, note
 
 MOST, FIRST = 40, 20
 """Groups that can be asked for, and those asked for at first."""
@@ -34,7 +33,7 @@ def clusters_section(data: DataSet, inquiry: Inquiry) -> None:
             found = {label: _purity(data, count, label)
                      for label in labels_of(data.routing)}  # fmt: skip
     except MoevizError as error:
-        st.info(plain(str(error)))
+        inform(str(error))
         return
     for label, one in found.items():
         headline(words.purity_sentence(one, label, count))
@@ -43,7 +42,7 @@ def clusters_section(data: DataSet, inquiry: Inquiry) -> None:
         _cloud(data, inquiry, groups, count)
     with right:
         st.dataframe(_table(groups, found), hide_index=True, height=560)
-        st.caption(
+        note(
             "Spherical k-means on the principal components: passages whose routing differs from "
             "the mean in the same direction. The algorithm never sees a label; best of ten starts, "
             "seed 0. Another number of groups cuts otherwise: no number is the right one."

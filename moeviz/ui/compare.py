@@ -36,7 +36,7 @@ from moeviz.ui.markdown import plain
 from moeviz.ui.served import wanted
 from moeviz.ui.shelf import shelf
 from moeviz.ui.sides import Sides
-from moeviz.ui.terms import headline, tell
+from moeviz.ui.terms import headline, inform, tell
 from moeviz.ui.view import View, layer_labels
 
 FEW = 10
@@ -80,12 +80,12 @@ def _sides_now(trace: RoutingTrace | None, against: Against) -> Sides | None:
         return found
     if against.way == "model":
         if not against.model:
-            st.info("Name a model on side B: a hub id, or a folder on this machine.")
+            inform("Name a model on side B: a hub id, or a folder on this machine.")
         ready = against.model in shelf() or wanted(against.model)
         return sides.two_models(trace, against) if ready else None
     if against.way == "trace":
         if not against.trace:
-            st.info("Open a trace file on side B, or choose one that is open already.")
+            inform("Open a trace file on side B, or choose one that is open already.")
         return sides.two_traces(trace, against) if against.trace else None
     with st.spinner("Reading the other text"):
         return sides.two_texts(trace, against)
@@ -130,7 +130,7 @@ def _show_difference(found: Sides, view: View, against: Against) -> None:
     _toolbar(found, view, against, twins=len(change.twins.pairs) > 0)
     tell(words.layer_sentence(change, row, labels[row]))
     if not change.twins.complete:
-        st.info("These texts are long and very different, so only tokens that they share at "
+        inform("These texts are long and very different, so only tokens that they share at "
                 "their beginning and end are linked.")  # fmt: skip
     draw = _drawer(a, b)
     left, right = st.columns([3, 2], gap="medium")
@@ -190,7 +190,7 @@ def _show_likeness(found: Sides, view: View, against: Against) -> None:
     try:
         like = _likeness(a.key, b.key, a, b)
     except MoevizError as error:
-        st.info(plain(str(error)))
+        inform(str(error))
         _toolbar(found, view, against)
         return
     headline(words.likeness_headline(like, names))

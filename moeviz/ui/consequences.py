@@ -19,7 +19,7 @@ from moeviz.ui.components import plot, token_strip
 from moeviz.ui.figure import figure
 from moeviz.ui.markdown import plain
 from moeviz.ui.setting import MOST_SPARE, Setting, device_choices, devices_shown
-from moeviz.ui.terms import headline, tell
+from moeviz.ui.terms import headline, inform, lead, note, tell
 from moeviz.ui.view import View, layer_labels
 
 BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2}
@@ -35,10 +35,10 @@ def enforced(trace: RoutingTrace, view: View, found: Overflow) -> None:
     mark, rule = (trace.key, str(found.rule)), found.rule
     why_not = runs.obstacle(trace)
     if why_not:
-        st.info(plain(why_not))
+        inform(why_not)
         return
     if st.session_state.get("enforced") != mark:
-        st.markdown(
+        lead(
             "So far nothing was really dropped. Run the text again with this rule in force: a "
             "dropped choice contributes nothing, and the residual carries the token on."
         )
@@ -75,7 +75,7 @@ def _show_cost(trace: RoutingTrace, view: View, found: Overflow, cost: Compariso
     labels, row, options = layer_labels(trace), view.row, (str(found.rule), view.row)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="in_force"):
         st.badge("ENFORCED", color="blue", width="content")
-        st.caption("The text was run again, and what did not fit was really dropped.")
+        note("The text was run again, and what did not fit was really dropped.")
     headline(words.cost_sentence(cost, trace.loss))
     tell(words.downstream_sentence(cost, found, labels))
     left, right = st.columns([3, 2], gap="medium")
@@ -96,7 +96,7 @@ def devices(trace: RoutingTrace, view: View, setting: Setting) -> None:
     st.header("Experts on several devices", anchor=False)
     choices = device_choices(trace)
     if not choices:
-        st.info("The experts of this model cannot be shared evenly by several devices.")
+        inform("The experts of this model cannot be shared evenly by several devices.")
         return
     count = devices_shown(setting, trace)
     _device_toolbar(choices, count, setting)

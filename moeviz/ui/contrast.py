@@ -21,7 +21,7 @@ from moeviz.ui.markdown import plain
 from moeviz.ui.memory import run_once
 from moeviz.ui.pairs import MOST_TEXTS, PAIRS, texts_of
 from moeviz.ui.served import on_server, served_trace
-from moeviz.ui.terms import headline, tell
+from moeviz.ui.terms import headline, inform, note, tell
 from moeviz.ui.view import LONGEST_LINK_TEXT, View, layer_labels
 
 RANKED = 12
@@ -85,7 +85,7 @@ def model_trace() -> RoutingTrace | None:
     None, with a word of why, while there is no model to read the sets with.
     """
     if session.kept():
-        st.info("A trace without its model is on screen, but the sets need a model to read them.")
+        inform("A trace without its model is on screen, but the sets need a model to read them.")
         st.button("Back to the text", on_click=session.back_to_text)
         return None
     slot = st.empty()
@@ -171,7 +171,7 @@ def _read(model: str, text: str, stack: str, rule: Rule | None) -> RoutingTrace:
 def finding(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> None:
     """The experts that tell the sets apart, in a sentence, and how chance was reckoned."""
     headline(pictures.contrast_sentence(found, names, layer_labels(trace)))
-    st.caption(plain(pictures.chance_note(found)))
+    note(pictures.chance_note(found))
 
 
 def figures(trace: RoutingTrace, view: View, found: Contrast, sets: Sets) -> None:
@@ -211,7 +211,7 @@ def _ranking(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> No
             "By chance": column.NumberColumn(format="%.3f", width="small"),
         },
     )  # fmt: skip
-    st.caption(
+    note(
         "Bars: share of the set's tokens that the expert reads. By chance: share of shuffles in "
         "which any expert of any layer differs at least as much."
     )

@@ -26,6 +26,7 @@ from moeviz.ui.inquiry import PUBLISHED
 from moeviz.ui.jobs import Job
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
+from moeviz.ui.terms import inform
 from moeviz.ui.upload import own_corpus
 
 GLANCE = 0.7
@@ -208,7 +209,7 @@ def _watch(jobs: dict, key: tuple[str, str]) -> None:
         while len(runs) > MOST_KEPT:
             del runs[next(iter(runs))]
         st.rerun()
-    st.error(plain(job.trouble)) if job.trouble else st.info("The run was stopped.")
+    st.error(plain(job.trouble)) if job.trouble else inform("The run was stopped.")
     if st.button("Try again", key="retry_corpus"):
         del jobs[key]
         st.rerun()

@@ -11,6 +11,7 @@ from moeviz.ui import links, session
 from moeviz.ui.components import typed, typing
 from moeviz.ui.markdown import plain
 from moeviz.ui.served import on_server
+from moeviz.ui.terms import note
 
 QUICK = 100_000_000
 """Parameters up to which a model reads a text again at every pause in the typing."""
@@ -26,10 +27,10 @@ def edited(trace: RoutingTrace) -> RoutingTrace:
         return trace
     size = session.loaded(model).parameters
     if size > QUICK:
-        st.caption(plain(
+        note(
             f"Press Run to see an edited text: {model_name(model)} has {short_count(size)} "
             "parameters, too many to read it again at every pause in your typing."
-        ))  # fmt: skip
+        )  # fmt: skip
         return trace
     typing("typing", _take)
     if state.pop("edited", False):
@@ -37,9 +38,9 @@ def edited(trace: RoutingTrace) -> RoutingTrace:
     now = session.text_trace(*session.shown())
     if state.get("edit_trouble"):
         st.error(plain(state["edit_trouble"]))
-    for note in now.source.notes:
-        if note not in trace.source.notes:
-            st.warning(plain(note))
+    for sentence in now.source.notes:
+        if sentence not in trace.source.notes:
+            st.warning(plain(sentence))
     return now
 
 

@@ -24,7 +24,7 @@ from moeviz.ui.hosted import check_model
 from moeviz.ui.house import offered_models
 from moeviz.ui.markdown import plain
 from moeviz.ui.served import on_server
-from moeviz.ui.terms import headline, tell
+from moeviz.ui.terms import headline, lead, note, tell
 
 FIRST = "Mixtral 8x7B"
 """The model that the page opens with: the one most people have heard of."""
@@ -47,7 +47,7 @@ def pick() -> ModelFacts | None:
         with st.popover("Another model"):
             _named()
             st.file_uploader("Or its config.json", type="json", key="config_file")
-            st.caption("Only the configuration is read; no weights are fetched.")
+            note("Only the configuration is read; no weights are fetched.")
     try:
         other = _other_model()
     except MoevizError as error:
@@ -153,13 +153,13 @@ def _needs(facts: ModelFacts) -> None:
     st.table(table, hide_index=True)
     cache = facts.cache(1000)
     if cache is None:
-        st.markdown("How much its keys and values take, its configuration does not tell.")
+        lead("How much its keys and values take, its configuration does not tell.")
     else:
-        st.markdown(
+        lead(
             f"Keys and values of 1,000 tokens take {short_bytes(cache)} in 16 bits, if every "
             "layer keeps all of them."
         )
-    st.caption(
+    note(
         "Memory follows from all parameters, the speed of one text from those that a token uses: "
         "an MoE is quick for its size, not small. With many texts at once nearly every expert is "
         "read, and that gain shrinks. Scales of compressed formats are left out."
@@ -183,7 +183,7 @@ def table() -> None:
             ),
         },
     )
-    st.caption("Counted from each configuration; click a column's head to sort by it.")
+    note("Counted from each configuration; click a column's head to sort by it.")
     st.markdown("**Known from reports only**")
     for model in reported_models():
         mark = " :red-badge[not verifiable]" if model.verifiable == "no" else ""
@@ -219,7 +219,7 @@ def _row(model: KnownModel, facts: ModelFacts) -> dict:
 def claims() -> None:
     """A form for what a vendor says, and what can be said of it."""
     st.header("Does a claim add up?", anchor=False)
-    st.markdown(
+    lead(
         "Type what is said of a model. From total, active, experts and top-k follows how much of "
         "it every token must use, and that can be impossible."
     )
@@ -238,7 +238,7 @@ def claims() -> None:
         ask = f" **Ask:** {plain(finding.ask)}" if finding.ask else ""
         SIGNS[finding.verdict](plain(finding.sentence) + ask)
     with st.expander("What to ask of any MoE"):
-        st.markdown("\n".join(f"- {plain(question)}" for question in OTHERS))
+        lead("\n".join(f"- {plain(question)}" for question in OTHERS))
 
 
 def _number(label: str, first: float, key: str) -> float | None:

@@ -11,7 +11,7 @@ from moeviz.trace import MoevizError, RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.components import packed, picked
 from moeviz.ui.links import set_view
-from moeviz.ui.markdown import plain
+from moeviz.ui.terms import inform
 from moeviz.ui.view import look_after
 
 
@@ -26,7 +26,7 @@ def figure(
     try:
         picture = session.drawn(kind, trace.key, options, lambda: packed(make()))
     except MoevizError as error:
-        st.info(plain(str(error)))
+        inform(str(error))
         return
     draw(picture, kind, lambda: take_pick(trace, kind))
 

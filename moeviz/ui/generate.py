@@ -17,7 +17,7 @@ from moeviz.ui.draft import Draft
 from moeviz.ui.house import hidden_pages, most_new_tokens, way_to
 from moeviz.ui.live import Live
 from moeviz.ui.markdown import plain
-from moeviz.ui.terms import headline
+from moeviz.ui.terms import headline, inform, note
 
 TICK = 0.15
 """Seconds between two looks at what was written meanwhile."""
@@ -106,7 +106,7 @@ def _stand_where_the_link_says(fresh: Live) -> None:
 def introduce(here: Live, facts: DeltaGenerator) -> None:
     """The line on the model in the page's head."""
     with facts.container(horizontal=True, vertical_alignment="center", width="content"):
-        st.caption(plain(session.writer_facts(here.model)), width="content")
+        note(session.writer_facts(here.model), width="content")
         model_card(here.model)
     for sentence in session.loaded(here.model).warnings:
         st.warning(plain(sentence))
@@ -122,7 +122,7 @@ def controls(here: Live) -> None:
             st.button("Continue", on_click=writing.go_on)
         if state != "finished":
             st.button("Stop", on_click=writing.stop)
-        st.caption(plain(_progress(here)), width="content")
+        note(_progress(here), width="content")
     if writing.trouble:
         st.error(plain(writing.trouble))
 
@@ -141,7 +141,7 @@ def _progress(here: Live) -> str:
 def words(here: Live) -> None:
     """The text, the experts of each step, and the load of prompt and continuation."""
     if here.reel.read is None:
-        st.caption("The model reads the prompt.")
+        note("The model reads the prompt.")
         return
     live_text(here.packet(), "written", lambda: _take_pick(here))
 
@@ -169,12 +169,12 @@ def overflow(here: Live) -> None:
     capacity.factor_dial(tokens, experts, chosen, rule)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="simulated"):
         st.badge("SIMULATED", color="orange", width="content")
-        st.caption(plain(_rule_words(rule, reel.router.capacity)), width="content")
+        note(_rule_words(rule, reel.router.capacity), width="content")
         way_to("capacity", "Change the rule on the Capacity page")
     known = [rate for rate in here.history if rate is not None]
     if not known:
         short = f"A group of {rule.group:,} tokens is larger than the text, which has {tokens:,}."
-        st.info(plain(short))
+        inform(short)
         return
     headline(running.running_sentence(reel, row, known[-1]))
     left, right = st.columns([2, 3], gap="medium")
@@ -200,7 +200,7 @@ def apart(here: Live) -> None:
     a, b, found = _apart(here.trace.key, here.trace)
     labels, row = here.reel.layers, here.row
     headline(compare_words.headline(found, labels))
-    st.caption("A is the prompt, read at once; B is what was written, read token by token.")
+    note("A is the prompt, read at once; B is what was written, read token by token.")
     left, right = st.columns([2, 3], gap="medium")
     with left:
         plot(packed(compare.bits_bars(a, b, found, labels)), "phase_bits", lambda: None)

@@ -16,7 +16,7 @@ from moeviz.ui.datasets import DataSet, kept, written
 from moeviz.ui.inquiry import HABITS, VARIANT_WORDS, Inquiry
 from moeviz.ui.labels import draw
 from moeviz.ui.markdown import plain
-from moeviz.ui.terms import headline
+from moeviz.ui.terms import headline, inform, note
 from moeviz.ui.tokens import kind_choice, layer_table
 
 
@@ -27,7 +27,7 @@ def habits_section(data: DataSet, inquiry: Inquiry) -> None:
     try:
         draw_habit(data, inquiry)
     except MoevizError as error:
-        st.info(plain(str(error)))
+        inform(str(error))
 
 
 def _company(data: DataSet, inquiry: Inquiry) -> None:
@@ -47,7 +47,7 @@ def _company(data: DataSet, inquiry: Inquiry) -> None:
         lambda: _take(data, "company", row),
     )  # fmt: skip
     if chosen == 2:
-        st.caption(
+        note(
             "The OLMoE paper counts all pairs of a token's choices, its published script only "
             "neighbours in rank. With two choices a token, as here, both count the same."
         )

@@ -19,7 +19,7 @@ from moeviz.ui.components import dial, heat_grid, plot, turned
 from moeviz.ui.figure import figure, take_pick
 from moeviz.ui.lab_setting import LIMITS, Lab, changed, from_link, group_choices
 from moeviz.ui.markdown import plain
-from moeviz.ui.terms import headline
+from moeviz.ui.terms import headline, inform, note
 from moeviz.ui.view import View, layer_labels
 
 LABELS = {
@@ -63,7 +63,7 @@ def toolbar(trace: RoutingTrace, view: View, lab: Lab) -> None:
             on_change=_take_algorithms,
         )  # fmt: skip
     for name in lab.names:
-        st.caption(plain(words.meaning(name)))
+        note(words.meaning(name))
     used = dict.fromkeys(field for name in lab.names for field in ALGORITHMS[name])
     if used:
         with st.container(horizontal=True, key="settings", gap="small"):
@@ -105,7 +105,7 @@ def has_logits(trace: RoutingTrace, row: int) -> bool:
     try:
         router_logits(trace, row)
     except MoevizError as error:
-        st.info(plain(f"The lab needs the router's logits. {error}"))
+        inform(f"The lab needs the router's logits. {error}")
         return False
     return True
 
@@ -138,14 +138,14 @@ def finding(trace: RoutingTrace, view: View, found: list[Rerouted]) -> None:
     own, label = own_route(trace, view.row), layer_labels(trace)[view.row]
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="simulated"):
         st.badge("SIMULATED", color="orange", width="content")
-        st.caption("The same router logits under other rules. The model itself ran as it is.")
+        note("The same router logits under other rules. The model itself ran as it is.")
     if trace.router.scoring not in ("softmax", "sigmoid"):
-        st.caption(
+        note(
             "This model weighs experts in a way of its own; what other rules would choose is "
             "shown with softmax weights."
         )
     if trace.router.bias:
-        st.caption(
+        note(
             "This model adds something to its logits before it chooses (a bias, groups), so token "
             "choice on the logits alone is not quite its own route."
         )
@@ -234,7 +234,7 @@ def every_algorithm(trace: RoutingTrace, view: View, lab: Lab, parameters: int |
             lines.append(_line(words.NAMES[name], found.assignment, found, parameters))
     st.dataframe(pd.DataFrame(lines), hide_index=True, width="stretch", height="content",
                  column_config=_columns())  # fmt: skip
-    st.caption(
+    note(
         "Each row is one way to share out the same tokens. Own choices kept stands beside what "
         "drawing as many experts at random would keep. Experts a token: rows that experts "
         "compute, over tokens. Not causal: needs the whole text, so a model cannot write with it."

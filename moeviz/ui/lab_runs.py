@@ -20,7 +20,7 @@ from moeviz.ui.house import way_to
 from moeviz.ui.lab_setting import Lab
 from moeviz.ui.markdown import plain
 from moeviz.ui.shelf import shelf
-from moeviz.ui.terms import headline
+from moeviz.ui.terms import headline, inform, lead, note
 from moeviz.ui.view import View
 
 
@@ -45,16 +45,16 @@ def in_force(trace: RoutingTrace, view: View, lab: Lab) -> None:
     st.header("What if the model ran that way?", anchor=False)
     why_not = runs.obstacle(trace)
     if why_not:
-        st.info(plain(why_not))
+        inform(why_not)
         return
     if "soft" in lab.names:
-        st.caption(plain(NOT_SOFT))
+        note(NOT_SOFT)
     rules = [lab.rule(name, trace, view.row) for name in lab.names if name != "soft"]
     if not rules:
         return
     mark = (trace.key, *map(str, rules))
     if st.session_state.get("lab_in_force") != mark:
-        st.markdown(
+        lead(
             "So far the model ran as it is, and one layer was shared out anew. Run the text again "
             "with the algorithm in every layer: later layers then read what it made of earlier "
             "ones, and the loss says what that is worth."
@@ -83,7 +83,7 @@ def _run(trace: RoutingTrace, view: View, rule: RoutingRule, place: int) -> None
         horizontal=True, vertical_alignment="center", gap="small", key=f"in_force_{place}"
     ):
         st.badge("ENFORCED", color="blue", width="content")
-        st.caption(plain(words.enforced_note(rule)))
+        note(words.enforced_note(rule))
     headline(words.enforced_sentence(rule, cost, trace.loss))
     way_to(
         "what-if", f"Go on with {name} on the What-if page",

@@ -16,8 +16,7 @@ from moeviz.ui import asking, session
 from moeviz.ui.components import heat_grid, packed, picked, plot
 from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import Inquiry
-from moeviz.ui.markdown import plain
-from moeviz.ui.terms import headline
+from moeviz.ui.terms import headline, inform, note
 
 MOST_LABELS = 200
 """Values of a label that can be compared: more are ids or texts, not labels."""
@@ -48,7 +47,7 @@ def labels_section(data: DataSet, inquiry: Inquiry) -> None:
         lambda: _take_label(data, row),
     )  # fmt: skip
     if label == "domain" and "language" in data.routing.labels:
-        st.caption(
+        note(
             "A domain that exists in one language only looks like that language here: turn on "
             "“Chance within each language” before you believe in topics."
         )
@@ -135,7 +134,7 @@ def specialised(data: DataSet, label: str, within: str = "") -> Specialisation |
         with st.spinner("Dealing the labels anew, to see what chance would show"):
             return _specialised(data, label, within)
     except MoevizError as error:
-        st.info(plain(str(error)))
+        inform(str(error))
         return None
 
 

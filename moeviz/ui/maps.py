@@ -28,7 +28,7 @@ from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import LOAD, POINTS, VIEWS, Inquiry
 from moeviz.ui.layouts import layouts
 from moeviz.ui.markdown import plain
-from moeviz.ui.terms import tell
+from moeviz.ui.terms import inform, note, tell
 
 GLANCE = 1.0
 """Seconds between two looks at a layout under way."""
@@ -45,7 +45,7 @@ def map_section(data: DataSet, inquiry: Inquiry) -> None:
     try:
         points = points_of(data, inquiry.of)
     except MoevizError as error:
-        st.info(plain(str(error)))
+        inform(str(error))
         return
     _controls(data, points, inquiry)
     shown, waiting = laid_out(data, points, inquiry.seed, inquiry.of, inquiry.view)
@@ -134,7 +134,7 @@ def laid_out(
     if layout.coordinates is not None:
         return with_layout(plain_map, layout.coordinates, seed), False
     if layout.trouble:
-        st.info(plain(f"{layout.trouble} Here are the principal components."))
+        inform(f"{layout.trouble} Here are the principal components.")
     return plain_map, not layout.over
 
 
@@ -202,7 +202,7 @@ def _selection(data: DataSet) -> None:
     with st.container(border=True, key="selection"):
         if not len(ids):
             st.markdown("**Select some passages**")
-            st.caption(
+            note(
                 "Draw a lasso or a box on the map, click a point, or press a name below it and "
                 "then Select. Here you will see what the selection is and which experts set it "
                 "apart."
@@ -215,7 +215,7 @@ def _selection(data: DataSet) -> None:
             found = _apart(data.key, ids.tobytes(), data.routing, chosen)
             tell(words.apart_sentence(found))
             asking.expert_buttons(data.routing, found, "selection")
-            st.caption(
+            note(
                 "You chose these passages because they lie together, so some experts had to stand "
                 "out. Chance here is as many passages taken at random."
             )
@@ -237,7 +237,7 @@ def _list(data: DataSet, ids: np.ndarray) -> None:
     table = pd.DataFrame({**columns, "passage": [" ".join(data.texts[i].split()) for i in shown]})
     st.dataframe(table, hide_index=True, height=280)
     if len(ids) > LISTED:
-        st.caption(f"The first {LISTED} of {len(ids):,}.")
+        note(f"The first {LISTED} of {len(ids):,}.")
 
 
 def _selected_experts(data: DataSet, points: Points) -> None:
@@ -245,7 +245,7 @@ def _selected_experts(data: DataSet, points: Points) -> None:
     with st.container(border=True, key="selection"):
         if not len(ids):
             st.markdown("**Select some experts**")
-            st.caption("Experts that read the same passages lie together, whatever their layer. "
+            note("Experts that read the same passages lie together, whatever their layer. "
                        "Select some to open their cards.")  # fmt: skip
             return
         st.markdown(f"**{plural(len(ids), 'expert')}**, and what they favour")
@@ -255,7 +255,7 @@ def _selected_experts(data: DataSet, points: Points) -> None:
                 data.routing, row, expert, _favourite_words(data, row, expert), "map"
             )
         if len(ids) > 12:
-            st.caption(f"The first 12 of {len(ids):,}.")
+            note(f"The first 12 of {len(ids):,}.")
 
 
 def _favourites(data: DataSet, label: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from moeviz.ui import asking
 from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import LONGEST_ASK, PUBLISHED
 from moeviz.ui.labels import labels_of, specialised
-from moeviz.ui.markdown import plain
+from moeviz.ui.terms import inform, tell
 
 EXAMPLE = "Which experts fire on German law?"
 
@@ -35,7 +35,7 @@ def search(data: DataSet) -> None:
     asked = labels_asked(question, known)
     with st.container(border=True, key="answer"):
         if not asked:
-            st.markdown(plain(words.unknown_sentence(known)))
+            tell(words.unknown_sentence(known))
         elif data.texts:
             _answer(data, asked)
         else:
@@ -49,15 +49,15 @@ def _take() -> None:
 def _answer(data: DataSet, asked: dict[str, list[str]]) -> None:
     chosen = _mask(data.routing, asked)
     if not chosen.any():
-        st.markdown(plain(words.nothing_both(data.routing, asked)))
+        tell(words.nothing_both(data.routing, asked))
         return
     try:
         found = _apart(data, _facts(asked))
     except MoevizError as error:
-        st.info(plain(str(error)))
+        inform(str(error))
         return
-    st.markdown(plain(f"{words.asked_words(asked)}: {words.texts_words(found)}. "
-                      f"{words.apart_sentence(found)}"))  # fmt: skip
+    tell(f"{words.asked_words(asked)}: {words.texts_words(found)}. "
+                      f"{words.apart_sentence(found)}")  # fmt: skip
     wider = _language_alone(data, asked)
     tongue = words.asked_words({"language": asked["language"]}) if wider else ""
     with st.container(gap=None):
@@ -84,7 +84,7 @@ def _published_answer(data: DataSet, asked: dict[str, list[str]]) -> None:
         return
     at = int(np.flatnonzero(found.names == names[0])[0])
     said = f"{words.label_word(names[0])}, from {PUBLISHED[data.kind]}'s published totals"
-    st.markdown(plain(f"{said}; the strongest first:"))
+    tell(f"{said}; the strongest first:")
     lift = np.nan_to_num(found.lift[:, at])
     for place in np.argsort(-lift, axis=None)[:6]:
         row, expert = (int(i) for i in np.unravel_index(place, lift.shape))

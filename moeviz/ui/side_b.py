@@ -22,6 +22,7 @@ from moeviz.ui.recorded import LARGEST_FILE, data_of, read_file
 from moeviz.ui.served import on_server, want, wanted
 from moeviz.ui.shelf import shelf
 from moeviz.ui.sides import other_text
+from moeviz.ui.terms import inform, lead, note
 
 
 def way_choice(against: Against) -> None:
@@ -73,7 +74,7 @@ def _text_box(against: Against) -> None:
         st.form_submit_button("Compare", type="primary", on_click=_take_text)
     _trouble()
     if against.lost and against.lost != session.digest(state["b_text"]):
-        st.info("This link was made with a second text too long for an address. Paste it here.")
+        inform("This link was made with a second text too long for an address. Paste it here.")
 
 
 def _take_text() -> None:
@@ -95,9 +96,9 @@ def _length(against: Against) -> None:
     """How much the model is to write."""
     state = st.session_state
     if session.kept() and session.kept().trace.tokens.generated.any():
-        st.markdown("The part of this trace that the model wrote itself, token by token.")
+        lead("The part of this trace that the model wrote itself, token by token.")
         return
-    st.markdown(
+    lead(
         "The model goes on from your text; what comes next is drawn by its own probabilities "
         "(temperature 1). A is the prompt, read at once; B is the rest, read token by token."
     )
@@ -153,7 +154,7 @@ def _get_model(name: str) -> None:
     state, plan = st.session_state, session.planned(name)
     small = plan.bytes <= ask.ASK_FIRST
     if state.get("b_agreed") != name and not (small and state.get("b_typed") == name):
-        st.info(plain(str(plan)))
+        inform(str(plan))
         st.button("Load it for B", key="b_load", on_click=lambda: state.update(b_agreed=name))
         return
     slot = st.empty()
@@ -166,7 +167,7 @@ def _get_model(name: str) -> None:
 def _get_server(name: str) -> None:
     """Ask before a text goes to a server that only a link names."""
     if not wanted(name):
-        st.info(plain(f"B is on the server {name}, which would read your text."))
+        inform(f"B is on the server {name}, which would read your text.")
         st.button("Ask it", key="b_ask", on_click=want, args=(name,))
 
 
@@ -253,4 +254,4 @@ def moment_choice(against: Against) -> None:
         on_change=take,
     )  # fmt: skip
     losses = [f"{record.loss[moment]:.2f} nats" for moment in against.moments]
-    st.caption(f"Mean next-token loss on all passages: {losses[0]} at A, {losses[1]} at B.")
+    note(f"Mean next-token loss on all passages: {losses[0]} at A, {losses[1]} at B.")

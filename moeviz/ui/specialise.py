@@ -11,7 +11,7 @@ from moeviz.ui import asking, cards, clusters, habits, labels, maps, published, 
 from moeviz.ui.datasets import DataSet
 from moeviz.ui.inquiry import DATA, OF_COUNTS, PUBLISHED, SECTIONS, Inquiry
 from moeviz.ui.markdown import plain
-from moeviz.ui.terms import tell
+from moeviz.ui.terms import note, tell
 
 
 def data_choice(inquiry: Inquiry) -> None:
@@ -33,8 +33,8 @@ def introduce(data: DataSet, facts: DeltaGenerator) -> None:
         f"top-{chosen} of {plural(experts, 'expert')}"
     )
     facts.caption(plain(line), width="content")
-    for note in routing.notes:
-        st.caption(plain(note))
+    for sentence in routing.notes:
+        note(sentence)
 
 
 def section(data: DataSet) -> None:

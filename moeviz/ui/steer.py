@@ -13,7 +13,7 @@ from moeviz.ui import links, session
 from moeviz.ui.contrast import RANKED, Sets, set_traces
 from moeviz.ui.house import way_to
 from moeviz.ui.markdown import plain
-from moeviz.ui.terms import headline, tell
+from moeviz.ui.terms import headline, lead, note, tell
 from moeviz.ui.view import layer_labels
 
 FIRST_COUNT = 4
@@ -26,7 +26,7 @@ CONTROLS = 3
 def steer(trace: RoutingTrace, found: Contrast, sets: Sets) -> None:
     """Which experts to push and which way, the rule that does it, and what it costs."""
     st.header("Steer by these experts", anchor=False)
-    st.markdown(
+    lead(
         "Knowing is one thing, cause another. Push the experts of one set above every token's "
         "highest router logit and those of the other below the lowest, and see whether the model "
         "gets better at one kind of text and worse at the other."
@@ -76,7 +76,7 @@ def _show_cost(trace: RoutingTrace, sets: Sets, towards: str, rule: Rule) -> Non
     means = [[mean for mean, *_ in _costs(trace, sets, control)] for control in random]
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="in_force"):
         st.badge("ENFORCED", color="blue", width="content")
-        st.caption("Every text of both sets was read again with these experts steered.")
+        note("Every text of both sets was read again with these experts steered.")
     headline(words.cost_sentence(towards, sets.names, costs))
     tell(words.control_sentence(sets.names, means))
 

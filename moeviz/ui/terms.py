@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from moeviz.lessons.glossary import explained_parts, linked
@@ -17,6 +19,16 @@ def explained(text: str) -> str:
 def tell(sentence: str) -> None:
     """A finding in words, which may hold a visitor's own, its terms linked."""
     st.markdown(explained(plain(sentence)))
+
+
+def note(sentence: str, **options: Any) -> None:
+    """A quiet line beside a control or figure, its terms linked; options as of st.caption."""
+    st.caption(explained(plain(sentence)), **options)
+
+
+def inform(sentence: str) -> None:
+    """What cannot be shown, or has to be done first, its terms linked."""
+    st.info(explained(plain(sentence)))
 
 
 def headline(sentence: str) -> None:

@@ -10,6 +10,7 @@ from moeviz.metrics.words import ExpertWords, expert_words, layer_words
 from moeviz.ui import asking
 from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import KINDS, Inquiry
+from moeviz.ui.terms import note
 
 MOST = 20
 """Tokens shown of one expert."""
@@ -34,7 +35,7 @@ def expert_table(data: DataSet, kind: str, row: int, expert: int) -> None:
     found = _of_expert(data, kind, row, expert)
     best = [i for i, above in enumerate(found.above) if above][:MOST]
     if not best:
-        st.caption("No token chooses it beyond what chance would show among so many tokens.")
+        note("No token chooses it beyond what chance would show among so many tokens.")
         return
     table = {
         "token": [visible(spelt(found.pieces[i])) for i in best],
@@ -45,20 +46,20 @@ def expert_table(data: DataSet, kind: str, row: int, expert: int) -> None:
     st.dataframe(pd.DataFrame(table), hide_index=True, height=246, column_config=_COLUMNS)
     left = int(found.above.sum()) - len(best)
     more = f" {left:,} more tokens are." if left else ""
-    st.caption(f"All of them beyond chance, even among so many tokens and experts.{more}")
+    note(f"All of them beyond chance, even among so many tokens and experts.{more}")
 
 
 def layer_table(data: DataSet, kind: str, row: int) -> None:
     """The tokens that most belong to one expert of a layer."""
     found = _of_layer(data, kind, row)
     if not found:
-        st.caption("No token of this layer goes to one expert beyond chance.")
+        note("No token of this layer goes to one expert beyond chance.")
         return
     table = pd.DataFrame(found, columns=["expert", "token", "times", "chose it", "lift"])
     table["token"] = [visible(spelt(piece)) for piece in table["token"]]
     table["chose it"] *= 100
     st.dataframe(table, hide_index=True, height=320, column_config=_COLUMNS)
-    st.caption("The highest shares, each beyond chance even among so many tokens and experts.")
+    note("The highest shares, each beyond chance even among so many tokens and experts.")
 
 
 @kept(most=200)

@@ -21,7 +21,7 @@ from moeviz.ui import asking, session
 from moeviz.ui.components import heat_grid, packed, plot
 from moeviz.ui.datasets import DataSet
 from moeviz.ui.inquiry import Inquiry
-from moeviz.ui.terms import headline
+from moeviz.ui.terms import headline, note
 
 LABELS = ("language", "domain")
 SHUFFLES = 200
@@ -35,7 +35,7 @@ def training_section(data: DataSet, inquiry: Inquiry) -> None:
     moment = min(inquiry.moment, len(seen) - 1)
     row = layers.index(inquiry.layer) if inquiry.layer in layers else len(layers) // 2
     label = inquiry.by if inquiry.by in LABELS else LABELS[0]
-    st.caption(
+    note(
         f"The demo model's own training: {found.experts.shape[2]} fixed passages, routed at "
         f"{len(seen)} moments. Only this model's moments are at hand."
     )

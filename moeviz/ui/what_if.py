@@ -26,7 +26,7 @@ from moeviz.ui.figure import figure, take_pick
 from moeviz.ui.house import most_new_tokens
 from moeviz.ui.links import set_view
 from moeviz.ui.markdown import plain
-from moeviz.ui.terms import headline, tell
+from moeviz.ui.terms import headline, inform, lead, note, tell
 from moeviz.ui.view import View, first_view, layer_labels
 
 LONGEST_RULE = 2000
@@ -106,7 +106,7 @@ def toolbar(trace: RoutingTrace, view: View) -> None:
             "What to do", list(KINDS), key="what", required=True, wrap=True,
             format_func=KINDS.get,
         )  # fmt: skip
-    st.caption(plain(f"{KINDS[state['what']]}: {MEANINGS[state['what']]}."))
+    note(f"{KINDS[state['what']]}: {MEANINGS[state['what']]}.")
     with st.container(horizontal=True, vertical_alignment="bottom", key="adding"):
         _subject(trace, state["what"], experts)
         st.segmented_control("Where", list(SCOPES), key="where", required=True,
@@ -167,7 +167,7 @@ def rule_in_short(text: str) -> Rule | None:
         st.pills("Parts in force: click one to take it out", listed, key="parts",
                  selection_mode="multi", wrap=True, on_change=_take_out)  # fmt: skip
     if not rule:
-        st.info("No rule yet: choose what to do above, or type one.")
+        inform("No rule yet: choose what to do above, or type one.")
         return None
     return rule
 
@@ -194,7 +194,7 @@ def results(trace: RoutingTrace, view: View, rule: Rule) -> View:
     """
     why_not = enforced.obstacle(trace)
     if why_not:
-        st.info(plain(why_not))
+        inform(why_not)
         return view
     try:
         get_ready(st.empty())(session.shown()[0])
@@ -222,7 +222,7 @@ def _where_it_shows(trace: RoutingTrace, view: View, cost: Comparison) -> View:
 def _sentences(trace: RoutingTrace, cost: Comparison, rule: Rule) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="in_force"):
         st.badge("ENFORCED", color="blue", width="content")
-        st.caption("The text was run again with the rule in force inside the model.")
+        note("The text was run again with the rule in force inside the model.")
     headline(words.cost_sentence(cost, trace.loss))
     tell(words.first_layer_sentence(trace, cost, rule))
     tell(words.prediction_sentence(trace, cost))
@@ -284,7 +284,7 @@ def sweep(trace: RoutingTrace, view: View) -> None:
     drop = state["sweep_way"] == "drop"
     here = trials.found("sweep", (trace.key, view.row, drop))
     if here is None or here.trouble:
-        st.markdown(
+        lead(
             f"Mute each expert of layer {plain(name)} alone and see what the text loses. The work "
             "before the layer is done once."
         )
@@ -311,13 +311,13 @@ def search(trace: RoutingTrace, view: View) -> None:
     row, token = view.row, view.token
     name, _, chosen = runs.layer_sizes(trace)[row]
     if token + 1 >= len(trace.tokens):
-        st.info("The last token has no next token, so no route can be better or worse. "
+        inform("The last token has no next token, so no route can be better or worse. "
                 "Click another one.")  # fmt: skip
         return
     here = trials.found("search", (trace.key, row, token))
     shown = plain(trace.tokens[token].text.strip() or "␣")
     if here is None or here.trouble:
-        st.markdown(
+        lead(
             f"Send the picked token “{shown}” (token {token + 1:,}) to other sets of "
             f"{plural(chosen, 'expert')} in layer {plain(name)}, and see how well the model then "
             "predicts the token after it."
@@ -349,7 +349,7 @@ def _can_search(trace: RoutingTrace) -> bool:
     if not why_not and trace.loss is None:
         why_not = "This model predicts no next token here, so there is no loss to rank by."
     if why_not:
-        st.info(plain(why_not))
+        inform(why_not)
     return not why_not
 
 

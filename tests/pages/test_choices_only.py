@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reading import read
 from streamlit.testing.v1 import AppTest
 
 from moeviz.charts.capacity_words import CONVENTIONS, PRIORITIES
@@ -83,12 +84,12 @@ def drawn(page) -> list[str]:
 def troubles(page) -> list[str]:
     """What the page says it cannot show; not the line on where the trace is from."""
     told = [*page.info, *page.error]
-    return [each.value.replace("\\", "") for each in told if "looking at" not in each.value]
+    return [read([each.value]) for each in told if "looking at" not in each.value]
 
 
 def on_explore(page, **wish):
     """The Explore page of a first view with `wish`."""
-    if "view_of" not in page.session_state or page.session_state["page"] != "explore":
+    if "page" not in page.session_state or page.session_state["page"] != "explore":
         page.switch_page("pages/explore.py").run()
         page.session_state["page"] = "explore"
     first = dataclasses.replace(
@@ -167,7 +168,7 @@ def test_capacity_claims_nothing_of_a_model_it_does_not_know(opened):
     page.session_state["page"] = "capacity"
     page.switch_page("pages/capacity.py").run()
     assert "Simulated: the figures apply the rule to the recorded routing afterwards." in [
-        c.value.replace("\\", "") for c in page.caption
+        read([c.value]) for c in page.caption
     ]
 
 

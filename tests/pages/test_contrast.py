@@ -69,7 +69,7 @@ def test_the_first_visit_finds_an_expert_of_french(page, languages):
     assert listed["French"].iloc[0] == pytest.approx(100 * found.share_a[row, expert])
     assert listed["Difference"].abs().is_monotonic_decreasing
     assert f"no expert of any layer differs by more than {percent(found.reach)}" in (
-        "\n".join(c.value for c in page.caption).replace("\\", "")
+        "\n".join(read([c.value]) for c in page.caption).replace("\\", "")
     )
     assert [c.proto.component_name for c in page.get("bidi_component")].count("moeviz_grid") == 1
 
@@ -110,7 +110,7 @@ def test_a_link_brings_the_sets_back(page):
     page.query_params["set_b"] = "three\nfour"
     page.run()
     assert page.text_area(key="set_a").value == "<b>one</b>\ntwo"
-    notes = "\n".join(c.value for c in page.caption).replace("\\", "")
+    notes = "\n".join(read([c.value]) for c in page.caption).replace("\\", "")
     assert "all 6 ways to deal the 4 texts" in notes
     assert (
         "So few texts cannot rule chance out: even the clearest difference happens in 33 % of the "
@@ -151,7 +151,7 @@ def test_a_trace_without_its_model_says_why(page, model):
     page.run()
     assert not page.exception
     assert "A trace without its model is on screen, but the sets need a model to read them." in [
-        i.value for i in page.info
+        read([i.value]) for i in page.info
     ]
     press(page, "Back to the text")
     assert "tells them apart best" in said(page)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 from handmade import make_trace
+from reading import read
 from streamlit.testing.v1 import AppTest
 
 import moeviz
@@ -116,8 +117,8 @@ def test_a_large_model_is_put_to_the_visitor_first(page, other, monkeypatch, tmp
 
 def test_the_model_card_tells_the_router_and_runs_the_proofs(page):
     page.run()
-    assert plain("Top-2 of 16 experts in layers 0 to 5; softmax scores, gates add up to 1.") in [
-        m.value for m in page.markdown
+    assert "Top-2 of 16 experts in layers 0 to 5; softmax scores, gates add up to 1." in [
+        read([m.value]) for m in page.markdown
     ]
     next(b for b in page.button if b.label == "Run the proofs").click().run()
     shown = [m.value for m in page.markdown if m.value[0] in "✅❌➖"]
@@ -202,7 +203,7 @@ def test_a_strangers_link_to_a_long_text_says_what_is_missing(page):
     page.query_params["long"] = "0123456789ab"
     page.run()
     assert page.session_state["shown"][1] == MIXED
-    assert [i.value for i in page.info] == [
+    assert [read([i.value]) for i in page.info] == [
         "This link was made with a text too long for an address. Paste it here to see it."
     ]
     run_text(page, "another text")
@@ -217,7 +218,7 @@ def test_a_long_text_is_kept_for_a_link_only_when_asked(page):
     assert stranger.run().session_state["shown"][1] == MIXED
     next(b for b in page.button if b.label == "Keep the text for a link").click().run()
     assert "The address restores this view for a day, for whoever has it." in [
-        c.value for c in page.caption
+        read([c.value]) for c in page.caption
     ]
     friend = AppTest.from_file(APP, default_timeout=120)
     friend.query_params["long"] = session.digest(long)
@@ -279,20 +280,18 @@ def test_what_one_layer_and_one_choice_cannot_show_is_said(page, monkeypatch):
     monkeypatch.setattr(session, "text_trace", lambda model, text: lone)
     page.query_params["look"] = "expert"
     page.run()
-    assert [c.value for c in page.caption if "no two are chosen together" in c.value] == [
-        "This layer gives every token one expert, so no two are chosen together."
-    ]
+    assert [
+        read([c.value]) for c in page.caption if "no two are chosen together" in read([c.value])
+    ] == ["This layer gives every token one expert, so no two are chosen together."]
     page.button_group(key="look").set_value("flow").run()
-    assert [i.value for i in page.info] == [
-        plain("This model routes in one layer only, so there are no ways between layers to draw.")
+    assert [read([i.value]) for i in page.info] == [
+        "This model routes in one layer only, so there are no ways between layers to draw."
     ]
     page.button_group(key="look").set_value("layer").run()
     page.button_group(key="measure").set_value("doubt").run()
-    assert [i.value for i in page.info] == [
-        plain(
-            "This trace holds the chosen experts but not the router's logits, so the router's "
-            "entropy is not known."
-        )
+    assert [read([i.value]) for i in page.info] == [
+        "This trace holds the chosen experts but not the router's logits, so the router's "
+        "entropy is not known."
     ]
 
 

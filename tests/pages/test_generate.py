@@ -105,7 +105,7 @@ def test_prompt_and_rest_are_told_apart(truth):
 def test_a_group_larger_than_the_text_is_one_sentence(truth):
     page = until(visit(group=5000), "finished")
     tokens = truth[-1].trace.shape[1]
-    assert [i.value.replace("\\", "") for i in page.info] == [
+    assert [read([i.value]) for i in page.info] == [
         f"A group of 5,000 tokens is larger than the text, which has {tokens}."
     ]
     assert not page.exception
@@ -140,7 +140,7 @@ def test_the_result_opens_on_the_other_pages(truth, label):
     kept = page.session_state["kept_traces"]
     assert [found.origin for found in kept.values()] == ["generated"]
     assert truth[-1].trace.key in kept
-    assert any("generated trace" in i.value for i in page.info)
+    assert any("generated trace" in read([i.value]) for i in page.info)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from reading import read
 from streamlit.testing.v1 import AppTest
 
 from moeviz.store.files import trace_bytes
@@ -53,7 +54,7 @@ def page(hosted):
 
 
 def said(elements) -> list[str]:
-    return [e.value.replace("\\", "") for e in elements]
+    return [read([e.value]) for e in elements]
 
 
 def press(page, label: str):

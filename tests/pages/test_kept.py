@@ -60,7 +60,7 @@ def said(page) -> str:
 
 
 def infos(page) -> list[str]:
-    return [i.value.replace("\\", "") for i in page.info]
+    return [read([i.value]) for i in page.info]
 
 
 def test_a_saved_trace_is_shown_on_both_pages_until_the_visitor_goes_back(page, trace):

@@ -138,7 +138,7 @@ def test_a_trace_without_logits_says_why_the_lab_cannot_work(page, model):
     page.run()
     assert not page.exception
     assert any(
-        i.value.replace("\\", "")
+        read([i.value])
         == "The lab needs the router's logits. This trace holds the chosen experts but not the "
         "router's logits, so only choices and gates can be shown. Trace the text again with "
         "logits to see the rest."
@@ -166,7 +166,7 @@ def test_an_algorithm_is_run_in_the_model_on_request(page, model, trace):
             f"{after:.3f} nats a token ({cost.mean_change:+.3f}, "
         ) in said(page)
     assert components(page).count("moeviz_strip") == 2
-    assert any("a loss that falls may be a peek ahead" in c.value for c in page.caption)
+    assert any("a loss that falls may be a peek ahead" in read([c.value]) for c in page.caption)
     page.number_input(key="lab_factor").set_value(2.0).run()
     assert "nats a token" not in said(page)
 
@@ -181,7 +181,7 @@ def test_the_models_own_rule_leaves_the_loss_as_it_is(page, trace):
     )
     assert not page.error
     assert any(
-        c.value.replace("\\", "")
+        read([c.value])
         == "Soft MoE mixes tokens before the experts read them, which no choice of experts can do, "
         "so it cannot be enforced."
         for c in page.caption

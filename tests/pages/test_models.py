@@ -76,5 +76,5 @@ def test_a_claim_is_checked_as_it_is_typed(page):
     page.number_input(key="claim_active").set_value(5.0).run()
     assert "5 B is less" in page.error[0].value.replace("\\", "")
     page.number_input(key="claim_active").set_value(None).run()
-    notes = [note.value.replace("\\", "") for note in page.info]
+    notes = [read([note.value]) for note in page.info]
     assert any("Not said: the active parameters" in note for note in notes)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from reading import read
 from served import engine, send, serving
 from streamlit.testing.v1 import AppTest
 
@@ -48,7 +49,7 @@ def press(page, label: str):
 
 
 def said(elements) -> list[str]:
-    return [e.value.replace("\\", "") for e in elements]
+    return [read([e.value]) for e in elements]
 
 
 def run_text(page, text):

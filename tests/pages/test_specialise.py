@@ -180,7 +180,7 @@ def test_published_counts_of_two_models_stand_side_by_side(page):
     opened(page, data="olmoe", section="map", layer="0")  # there is no map of counts
     assert "In layer 0, OLMoE sends 98 % of arxiv to expert 0 (7.8 × even), Mixtral" in said(page)
     assert components(page) == ["moeviz_grid", "moeviz_grid", "moeviz_plot"]
-    notes = " ".join(caption.value for caption in page.caption)
+    notes = " ".join(read([caption.value]) for caption in page.caption)
     assert "Muennighoff et al. 2024" in notes and "Apache-2.0" in notes
     page.button_group(key="ask_section").set_value("layers").run()
     assert "domains part from 0.167 to 0.501 bits in OLMoE and from" in said(page)
@@ -214,7 +214,7 @@ def test_habits_stand_beside_chance(page, shipped):
     opened(page, section="habits", layer="3")
     count = int(company(routing, 3).above.sum())
     assert f"In layer 3, {count} of 240 pairs of experts fire together" in said(page)
-    assert any("both count the same" in caption.value for caption in page.caption)
+    assert any("both count the same" in read([caption.value]) for caption in page.caption)
     page.button_group(key="ask_habit").set_value("words").run()
     places = ("where it is read", "where it comes next", "where the model predicts it")
     for kind, where in zip(("input", "next", "predicted"), places, strict=True):
