@@ -30,7 +30,7 @@ NOT_WRITING = re.compile(r"(^|\.)encoder\.|encoder_attn|EncDecAttention|cross_at
 """Modules whose keys and values do not grow with the text that is written."""
 
 PAIRS = re.compile(r"\.([kv]_proj|(SelfAttention|self_attn|attention)\.[kv])$")
-FUSED = re.compile(r"Wqkv|qkv_proj|query_key_value")
+FUSED = re.compile(r"Wqkv|qkv_proj|query_key_value|kv_proj")
 """Projections to keys and values: apart, or in one with the queries."""
 
 FEED_FORWARD = re.compile(r"mlp|feed_forward|ffn|\bff\b|densereludense", re.I)
@@ -200,9 +200,13 @@ def _cached_values(network: nn.Module) -> int | None:
     if latents:
         return sum(m.out_features for m in latents)
     widths = [m.out_features for n, m in writing if PAIRS.search(n) and hasattr(m, "out_features")]
-    fused = [m for _, m in writing if any(FUSED.fullmatch(n) for n, _ in m.named_children())]
-    widths += [2 * m.num_key_value_heads * m.head_dim for m in fused
-               if hasattr(m, "num_key_value_heads") and hasattr(m, "head_dim")]  # fmt: skip
+    fused = [(m, part) for _, m in writing for n, part in m.named_children() if FUSED.fullmatch(n)]
+    for module, part in fused:
+        if hasattr(module, "num_key_value_heads") and hasattr(module, "head_dim"):
+            width = 2 * module.num_key_value_heads * module.head_dim
+            widths += (
+                [width] if getattr(part, "out_features", width) >= width else []
+            )  # else compressed
     return sum(widths) or None
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from transformers import LlamaConfig
 
 from moeviz.corpora.models import known_facts, known_models
@@ -68,6 +69,15 @@ def test_the_facts_that_ship_are_those_counted(counted):
 )
 def test_keys_and_values_by_hand(counted, name, values):
     assert counted[name].kv_values == values
+
+
+@pytest.mark.parametrize("model_type", ["jetmoe", "mixtral", "qwen3_moe", "dbrx"])
+def test_keys_and_values_are_those_that_a_cache_really_keeps(model_type):
+    network = tiny_model(model_type).eval()
+    with torch.inference_mode():
+        cache = network(input_ids=torch.tensor([[1, 2, 3, 4, 5]]), use_cache=True).past_key_values
+    kept = sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers)
+    assert facts_of(network, model_type, model_type).kv_values == kept // 5
 
 
 def test_the_demo_models_parts_by_hand():
