@@ -128,7 +128,7 @@ def read(routing_map: RoutingMap, noun: str) -> str:
         )
     return (
         f"Each mark is one {noun}, placed by {by} and nothing else. Neighbours are alike. The "
-        "distance between groups, how dense they are and one single layout "
+        "distance between groups, how tightly they lie and one single layout "
         f"mean nothing: try another seed, and trust what stays. {marks}"
     )
 

@@ -26,8 +26,8 @@ def contrast_grid(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) 
         "title": f"{names[0]} against {names[1]}",
         "rows": {"kind": "layer", "name": "Layer", "labels": layer_names(trace.layers)},
         "fixed": {},
-        "cell": {"name": "Difference", "low": -most, "high": most, "unit": "points"},
-        "ends": [f"{100 * most:.0f} points more in {names[1]}", "0", f"in {names[0]}"],
+        "cell": {"name": "Points more", "low": -most, "high": most, "unit": "points"},
+        "ends": [f"{names[1]} +{100 * most:.0f}", "0", f"{names[0]} +{100 * most:.0f}"],
         "read": (
             f"Each cell is one expert of one layer. Orange: it reads a larger share of the tokens "
             f"of {names[0]}; blue: of {names[1]}. Small cells differ by no more than chance. "

@@ -33,7 +33,7 @@ def test_the_grid_shows_differences_and_shrinks_what_chance_gives(apart):
     assert values[0] == pytest.approx([0, 0.25, -0.25], abs=1e-4)
     assert picture.arrays["inside"].tolist() == [[1, 0, 0]]
     assert picture.arrays["low"][0, 0] == picture.arrays["high"][0, 0] == 0
-    assert picture.meta["ends"] == ["25 points more in Even", "0", "in Odd"]
+    assert picture.meta["ends"] == ["Even +25", "0", "Odd +25"]
 
 
 def test_the_sentences_name_the_expert_and_its_chance(apart):
