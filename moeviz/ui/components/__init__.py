@@ -22,8 +22,11 @@ _HERE = Path(__file__).parent
 
 
 def _component(name: str, styled: bool = True):
-    """The component whose files are `<name>.js` and `<name>.css`, with the common parts before."""
-    stems = ("common", "parquet", "save", name)
+    """The component whose files are `<name>.js` and `<name>.css`, with the common parts before.
+
+    styled: it draws a figure, which can be saved; all that it is made of travels with each change.
+    """
+    stems = ("common", "parquet", "save", name) if styled else ("common", name)
     read = [(_HERE / f"{stem}.js").read_text("utf-8") for stem in stems]
     css = [(_HERE / f"{stem}.css").read_text("utf-8") for stem in ("common", name) if styled]
     return st.components.v2.component(
