@@ -47,15 +47,25 @@ def routing_table(trace: RoutingTrace) -> pd.DataFrame:
 
 
 def routing_csv(trace: RoutingTrace) -> bytes:
-    """The table as UTF-8 CSV; a byte order mark first, or spreadsheets garble other scripts."""
-    text = routing_table(trace).to_csv(index=False, float_format="%.9g")
-    return text.encode("utf-8-sig", "replace")
+    """`routing_table` as `csv_bytes` writes it."""
+    return csv_bytes(routing_table(trace))
 
 
 def routing_parquet(trace: RoutingTrace) -> bytes:
-    """The table as Parquet: every column in its own type, and no digit lost."""
+    """`routing_table` as `parquet_bytes` writes it."""
+    return parquet_bytes(routing_table(trace))
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """A table as UTF-8 CSV; a byte order mark first, or spreadsheets garble other scripts."""
+    text = table.to_csv(index=False, float_format="%.9g")
+    return text.encode("utf-8-sig", "replace")
+
+
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """A table as Parquet: every column in its own type, and no digit lost."""
     file = io.BytesIO()
-    routing_table(trace).to_parquet(file, index=False)
+    table.to_parquet(file, index=False)
     return file.getvalue()
 
 

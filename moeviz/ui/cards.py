@@ -19,6 +19,7 @@ from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import draw, label_choice, labels_of, specialised
 from moeviz.ui.line import in_line
 from moeviz.ui.markdown import plain
+from moeviz.ui.sheets import sheet
 from moeviz.ui.shelf import shelf
 from moeviz.ui.terms import headline, inform, note
 from moeviz.ui.tokens import expert_table, kind_choice
@@ -123,8 +124,8 @@ def _labels(data: DataSet, row: int, expert: int) -> None:
             above = found.share_band.above[row, :, expert]
             table["sure"] = ["✓" if above[i] else "" for i in order]
         st.markdown(f"**What it reads, by {plain(label)}**")
-        st.dataframe(
-            pd.DataFrame(table), hide_index=True, height=246,
+        sheet(
+            pd.DataFrame(table), f"expert-{label}", height=246,
             column_config={
                 "share of its tokens": st.column_config.NumberColumn(format="%.1f %%"),
                 "lift": st.column_config.NumberColumn(format="%.2f ×"),

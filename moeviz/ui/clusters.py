@@ -16,6 +16,7 @@ from moeviz.ui.components import cloud, packed, tint
 from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import Inquiry
 from moeviz.ui.labels import labels_of
+from moeviz.ui.sheets import sheet
 from moeviz.ui.terms import headline, inform, note
 
 MOST, FIRST = 40, 20
@@ -41,7 +42,7 @@ def clusters_section(data: DataSet, inquiry: Inquiry) -> None:
     with left:
         _cloud(data, inquiry, groups, count)
     with right:
-        st.dataframe(_table(groups, found), hide_index=True, height=560)
+        sheet(_table(groups, found), "clusters", height=560)
         note(
             "Spherical k-means on the principal components: passages whose routing differs from "
             "the mean in the same direction. The algorithm never sees a label; best of ten starts, "

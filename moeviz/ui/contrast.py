@@ -21,6 +21,7 @@ from moeviz.ui.markdown import plain
 from moeviz.ui.memory import run_once
 from moeviz.ui.pairs import MOST_TEXTS, PAIRS, texts_of
 from moeviz.ui.served import on_server, served_trace
+from moeviz.ui.sheets import sheet
 from moeviz.ui.terms import headline, inform, note, tell
 from moeviz.ui.view import LONGEST_LINK_TEXT, View, layer_labels
 
@@ -201,8 +202,8 @@ def _ranking(trace: RoutingTrace, found: Contrast, names: tuple[str, str]) -> No
     ]
     column = st.column_config
     bar = {"format": "%d %%", "min_value": 0, "max_value": 100, "width": "small"}
-    st.dataframe(
-        pd.DataFrame(lines), hide_index=True, height="content", width="stretch",
+    sheet(
+        pd.DataFrame(lines), "contrast", height="content", width="stretch",
         column_config={
             "Expert": column.TextColumn(width=90),
             names[0]: column.ProgressColumn(**bar, help="Share of the tokens that choose it"),

@@ -24,6 +24,7 @@ from moeviz.ui.hosted import check_model
 from moeviz.ui.house import offered_models
 from moeviz.ui.markdown import plain
 from moeviz.ui.served import on_server
+from moeviz.ui.sheets import sheet
 from moeviz.ui.terms import headline, lead, note, tell
 
 FIRST = "Mixtral 8x7B"
@@ -171,9 +172,9 @@ def table() -> None:
     st.header("Models side by side", anchor=False)
     rows = [_row(model, from_json(known_facts()[model.name])) for model in known_models()]
     frame = pd.DataFrame(rows)
-    st.dataframe(
+    sheet(
         frame,
-        hide_index=True,
+        "models",
         height="content",
         column_config={
             "Total, B": st.column_config.NumberColumn(format="%.2f"),

@@ -19,6 +19,7 @@ from moeviz.ui.components import dial, heat_grid, plot, turned
 from moeviz.ui.figure import figure, take_pick
 from moeviz.ui.lab_setting import LIMITS, Lab, changed, from_link, group_choices
 from moeviz.ui.markdown import plain
+from moeviz.ui.sheets import sheet
 from moeviz.ui.terms import headline, inform, note
 from moeviz.ui.view import View, layer_labels
 
@@ -232,7 +233,7 @@ def every_algorithm(trace: RoutingTrace, view: View, lab: Lab, parameters: int |
             lines.append({"Algorithm": words.NAMES[name], "Note": str(error)})
         else:
             lines.append(_line(words.NAMES[name], found.assignment, found, parameters))
-    st.dataframe(pd.DataFrame(lines), hide_index=True, width="stretch", height="content",
+    sheet(pd.DataFrame(lines), "algorithms", width="stretch", height="content",
                  column_config=_columns())  # fmt: skip
     note(
         "Each row is one way to share out the same tokens. Own choices kept stands beside what "

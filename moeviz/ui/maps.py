@@ -28,6 +28,7 @@ from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import LOAD, POINTS, VIEWS, Inquiry
 from moeviz.ui.layouts import layouts
 from moeviz.ui.markdown import plain
+from moeviz.ui.sheets import sheet
 from moeviz.ui.terms import inform, note, tell
 
 GLANCE = 1.0
@@ -235,7 +236,7 @@ def _list(data: DataSet, ids: np.ndarray) -> None:
         if name != "source"
     }
     table = pd.DataFrame({**columns, "passage": [" ".join(data.texts[i].split()) for i in shown]})
-    st.dataframe(table, hide_index=True, height=280)
+    sheet(table, "selected-passages", height=280)
     if len(ids) > LISTED:
         note(f"The first {LISTED} of {len(ids):,}.")
 

@@ -15,6 +15,7 @@ from moeviz.ui.datasets import DataSet, data_set
 from moeviz.ui.inquiry import PUBLISHED, Inquiry
 from moeviz.ui.labels import draw, specialised
 from moeviz.ui.markdown import plain
+from moeviz.ui.sheets import sheet
 from moeviz.ui.terms import headline
 
 LABEL = "domain"
@@ -74,7 +75,7 @@ def layers_section(data: DataSet, inquiry: Inquiry) -> None:
 def texts_section() -> None:
     """Where the counts come from."""
     sources = [source for name in PUBLISHED for source in published_corpus(name).sources]
-    st.dataframe(pd.DataFrame([vars(source) for source in sources]), hide_index=True)
+    sheet(pd.DataFrame([vars(source) for source in sources]), "sources")
 
 
 def model_choice(data: DataSet) -> None:

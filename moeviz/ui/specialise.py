@@ -11,6 +11,7 @@ from moeviz.ui import asking, cards, clusters, habits, labels, maps, published, 
 from moeviz.ui.datasets import DataSet
 from moeviz.ui.inquiry import DATA, OF_COUNTS, PUBLISHED, SECTIONS, Inquiry
 from moeviz.ui.markdown import plain
+from moeviz.ui.sheets import sheet
 from moeviz.ui.terms import note, tell
 
 
@@ -67,4 +68,4 @@ def texts_section(data: DataSet) -> None:
         "into passages."
     )  # fmt: skip
     table = pd.DataFrame([vars(source) for source in routing.sources])
-    st.dataframe(table, hide_index=True)
+    sheet(table, "sources")

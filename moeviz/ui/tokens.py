@@ -10,6 +10,7 @@ from moeviz.metrics.words import ExpertWords, expert_words, layer_words
 from moeviz.ui import asking
 from moeviz.ui.datasets import DataSet, kept
 from moeviz.ui.inquiry import KINDS, Inquiry
+from moeviz.ui.sheets import sheet
 from moeviz.ui.terms import note
 
 MOST = 20
@@ -43,7 +44,7 @@ def expert_table(data: DataSet, kind: str, row: int, expert: int) -> None:
         "chose it": 100 * found.share[best],
         "lift": found.lift[best],
     }
-    st.dataframe(pd.DataFrame(table), hide_index=True, height=246, column_config=_COLUMNS)
+    sheet(pd.DataFrame(table), "expert-tokens", height=246, column_config=_COLUMNS)
     left = int(found.above.sum()) - len(best)
     more = f" {left:,} more tokens are." if left else ""
     note(f"All of them beyond chance, even among so many tokens and experts.{more}")
@@ -58,7 +59,7 @@ def layer_table(data: DataSet, kind: str, row: int) -> None:
     table = pd.DataFrame(found, columns=["expert", "token", "times", "chose it", "lift"])
     table["token"] = [visible(spelt(piece)) for piece in table["token"]]
     table["chose it"] *= 100
-    st.dataframe(table, hide_index=True, height=320, column_config=_COLUMNS)
+    sheet(table, "layer-tokens", height=320, column_config=_COLUMNS)
     note("The highest shares, each beyond chance even among so many tokens and experts.")
 
 
