@@ -221,6 +221,31 @@ def test_corpus_goes_on_where_an_earlier_run_stopped(folder, tmp_path, capsys):
     assert "8 of 8 passages" not in capsys.readouterr().err  # nothing was left to count
 
 
+FULL = """
+import resource, signal, sys
+from moeviz.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))  # room for counts, not for the report
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_corpus_on_a_full_disk_is_one_sentence_and_what_was_counted_stays(folder, tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("\n\n".join(f"text {number}" for number in range(4)))
+    out = tmp_path / "out"
+    command = ["corpus", str(tmp_path / "a.txt"), "--model", folder, "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, *command], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 1
+    said = f"moeviz: Cannot write {out}/report.html: File too large."
+    assert done.stderr.splitlines()[-1] == said
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in out.iterdir()] == ["parts"]
+    assert main(command) == 0
+    assert "Blocks that had been finished before: 1." in capsys.readouterr().err
+
+
 def test_corpus_refuses_in_one_sentence(folder, tmp_path, capsys):
     assert main(["corpus", str(tmp_path / "none.csv"), "--model", folder]) == 1
     want = f"moeviz: Cannot read {tmp_path}/none.csv: No such file or directory.\n"
