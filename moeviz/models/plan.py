@@ -93,7 +93,7 @@ def plan_load(
     name leads nowhere, NotRouted for a model that is not an MoE.
     """
     where, adapter = _place(name), ""
-    offline = not Path(where).is_dir() and not _hub_answers()
+    offline = not _is_folder(where) and not _hub_answers()
     options = {
         "revision": revision, "trust_remote_code": allow_code, "local_files_only": offline
     }  # fmt: skip

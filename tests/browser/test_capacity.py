@@ -117,7 +117,7 @@ def test_the_figures_follow_the_text_as_it_is_typed(page, app_url, model):
     expect(page.locator(".strip").first).to_contain_text(MIXED.split()[0])  # the former view stays
     field.press_sequentially("One two three four five six seven")
     trace = moeviz.trace_text(model, "One two three four five six seven")
-    says(page, f"of {trace.shape[1] * trace.shape[3]} assignments")
+    says(page, f"of {trace.shape[1] * trace.shape[3]} assignments overflow")
     expect(page.locator(".strip").first).to_contain_text("seven")
     expect(page.get_by_text("There is no text yet.")).to_have_count(0)
     expect(field).to_have_value("One two three four five six seven")
