@@ -10,6 +10,12 @@ import pytest
 from handmade import make_trace
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Files in memory are named by their parameter: an archive holds the time it was made at, and
+    every worker must find the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture
 def tiny_trace():
     """Two layers, four tokens, top-2 of four experts."""

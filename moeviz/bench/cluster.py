@@ -16,6 +16,7 @@ from moeviz.engines.blocks import Engine, LocalEngine, Settings, identity
 from moeviz.engines.cluster import RayEngine, ray_engine
 from moeviz.engines.local import corpus_batches
 from moeviz.models.load import LoadedModel, load_model
+from moeviz.trace import MoevizError
 
 TWO = "corpus run, 2 Ray workers of 1 thread"
 
@@ -76,6 +77,10 @@ def _steady(engine: Engine, stream: InMemory) -> float:
     names = enumerate(survey(stream).keys)
     todo = {number: identity(engine.key(), settings, key) for number, key in names}
     run = engine.run(stream, todo, settings, lambda done, total: None)
-    ends = [time.perf_counter() for _ in run]
+    ends = []
+    for outcome in run:
+        if outcome.error:
+            raise MoevizError(f"Block {outcome.number} was not counted: {outcome.error}")
+        ends.append(time.perf_counter())
     first = len(ends) // 3
     return (ends[-1] - ends[first]) / (len(ends) - 1 - first)

@@ -91,9 +91,12 @@ def selectivity_grid(
 
 def layer_lines(
     routing: CorpusRouting, layers: Sequence[str], values: np.ndarray, band: np.ndarray,
-    title: str, name: str, unit: str, read: str, row: int,
+    title: str, name: str, unit: str, read: str, row: int, top: float | None = None,
 ) -> Picture:  # fmt: skip
-    """One figure over the layers, values [L], beside its chance, band [L, 2]."""
+    """One figure over the layers, values [L], beside its chance, band [L, 2].
+
+    top: what its scale reaches at least, so that figures side by side can be compared.
+    """
     places = np.arange(len(layers), dtype=np.float32)
     meta = {
         "kind": "lines",
@@ -103,7 +106,7 @@ def layer_lines(
             "name": "Layer", "low": 0.0, "high": float(max(1, len(layers) - 1)), "pick": "row",
             "words": list(layers),
         },
-        "y": {"name": name, "unit": unit, "digits": 3},
+        "y": {"name": name, "unit": unit, "digits": 3} | ({} if top is None else {"top": top}),
         "lines": [name],
         "strong": 0,
         "upright": {"at": float(row), "name": ""},

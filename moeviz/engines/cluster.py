@@ -76,7 +76,8 @@ def ray_engine(
 
 
 class RayEngine:
-    """An `Engine` on a connected Ray; `ray_engine` makes it. ledger: what has been begun."""
+    """An `Engine` on a connected Ray; `ray_engine` makes it. ledger: what the run that is under way
+    has begun."""
 
     def __init__(self, ray, load: dict[str, Any], workers: int | None, threads: int | None):
         self._ray, self._load = ray, load
@@ -89,7 +90,7 @@ class RayEngine:
             self.workers = workers or max(1, cores // (threads or 1))
             self.threads = threads or max(1, cores // self.workers)
             self._need = {"num_cpus": min(self.threads, cores / self.workers)}
-        self.ledger = ray.remote(_Ledger).options(num_cpus=0, label_selector=_here(ray)).remote()
+        self.ledger = None
         with _plain_errors(ray):
             told = ray.remote(_key).options(**self._need).remote(load, self.threads)
             self._key, error = ray.get(told)
@@ -102,7 +103,8 @@ class RayEngine:
     def run(
         self, stream: Stream, todo: Mapping[int, str], settings: Settings, told: Progress
     ) -> Iterator[Outcome]:
-        data = self._ray.data
+        data, kind = self._ray.data, self._ray.remote(_Ledger)
+        self.ledger = kind.options(num_cpus=0, label_selector=_here(self._ray)).remote()
         with _plain_errors(self._ray), _one_row_a_block(data):
             pool = data.ActorPoolStrategy(
                 size=min(self.workers, len(todo)), max_tasks_in_flight_per_actor=2

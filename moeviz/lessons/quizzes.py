@@ -171,15 +171,15 @@ def contest_quiz(found: Contest) -> Quiz:
 
 
 def labels_quiz(language: float, domain: float) -> Quiz:
-    """Does the language or the topic of a text say more about its experts?"""
-    choices = ("Its language", "Its topic", "Neither, routing is the same for all texts")
+    """Does the language or the domain of a text say more about its experts?"""
+    choices = ("Its language", "Its domain", "Neither, routing is the same for all texts")
     answer = 0 if language > domain else 1
     return Quiz(
         "What tells you more about which experts a text will use in the demo model?",
         choices,
         answer if max(language, domain) > 0 else 2,
         f"Knowing the language saves {language:.3f} bits about the expert of a token, knowing the "
-        f"topic {domain:.3f} bits: the mean over layers, less what chance gives.",
+        f"domain {domain:.3f} bits: the mean over layers, less what chance gives.",
     )
 
 

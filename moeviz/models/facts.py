@@ -106,7 +106,7 @@ def facts_of(network: nn.Module, name: str, model_type: str) -> ModelFacts:
             sum(p * k / e for p, k, e in zip(routed, chosen, experts, strict=True))
         ),
         layers=_layers(network),
-        routed_layers=len(sites),
+        routed_layers=len({(site.stack, site.layer) for site in sites}),
         experts=max(experts),
         chosen=max(chosen),
         even=len(set(zip(experts, chosen, strict=True))) == 1,
@@ -200,14 +200,22 @@ def _cached_values(network: nn.Module) -> int | None:
     if latents:
         return sum(m.out_features for m in latents)
     widths = [m.out_features for n, m in writing if PAIRS.search(n) and hasattr(m, "out_features")]
-    fused = [(m, part) for _, m in writing for n, part in m.named_children() if FUSED.fullmatch(n)]
-    for module, part in fused:
-        if hasattr(module, "num_key_value_heads") and hasattr(module, "head_dim"):
-            width = 2 * module.num_key_value_heads * module.head_dim
-            widths += (
-                [width] if getattr(part, "out_features", width) >= width else []
-            )  # else compressed
+    widths += [
+        _joint_width(module, part)
+        for _, module in writing
+        for name, part in module.named_children()
+        if FUSED.fullmatch(name)
+    ]
     return sum(widths) or None
+
+
+def _joint_width(module: nn.Module, part: nn.Module) -> int:
+    """Keys and values that an attention with one projection for both keeps of a token; 0 where it
+    keeps less than all of them, which the projection cannot tell."""
+    if not (hasattr(module, "num_key_value_heads") and hasattr(module, "head_dim")):
+        return 0
+    width = 2 * module.num_key_value_heads * module.head_dim
+    return width if getattr(part, "out_features", width) >= width else 0
 
 
 def _lookups(network: nn.Module, embedding: nn.Module) -> int:

@@ -114,7 +114,7 @@ def _network(plan: LoadPlan, progress: Progress | None, options: dict) -> nn.Mod
             weakref.finalize(network, shutil.rmtree, room["offload_folder"], ignore_errors=True)
     if plan.adapter:
         check_adapter(plan)
-        network.load_adapter(plan.adapter)
+        network.load_adapter(plan.adapter, local_files_only=plan.offline)
     if plan.device != SPREAD and not getattr(network, "is_quantized", False):
         network = network.to(plan.device)
     return network

@@ -47,7 +47,7 @@ def pick() -> ModelFacts | None:
         known = st.selectbox("Model", names, key="known", on_change=_forget_others)
         with st.popover("Another model"):
             _named()
-            st.file_uploader("Or its config.json", type="json", key="config_file")
+            st.file_uploader("Or its config.json", type="json", key=_file_key())
             note("Only the configuration is read; no weights are fetched.")
     try:
         other = _other_model()
@@ -63,6 +63,16 @@ def pick() -> ModelFacts | None:
 
 def _forget_others() -> None:
     st.session_state["facts_of"] = ""
+    _forget_file()
+
+
+def _forget_file() -> None:
+    """A file stays in its field until the field is another one."""
+    st.session_state["config_turn"] = st.session_state.get("config_turn", 0) + 1
+
+
+def _file_key() -> str:
+    return f"config_file_{st.session_state.get('config_turn', 0)}"
 
 
 def _named() -> None:
@@ -70,10 +80,12 @@ def _named() -> None:
     offered = offered_models()
     if offered is not None:
         models = [name for name in offered if not on_server(name)]
-        st.selectbox("A model of this server", ["", *models], key="facts_of")
+        st.selectbox("A model of this server", ["", *models], key="facts_of",
+                     on_change=_forget_file)  # fmt: skip
         return
     _cached()
-    st.text_input("Hub id or local folder", key="facts_of", placeholder="allenai/OLMoE-1B-7B-0924")
+    st.text_input("Hub id or local folder", key="facts_of",
+                  placeholder="allenai/OLMoE-1B-7B-0924", on_change=_forget_file)  # fmt: skip
 
 
 def _cached() -> None:
@@ -91,10 +103,11 @@ def _cached() -> None:
 
 def _take_cached() -> None:
     st.session_state["facts_of"] = st.session_state["facts_cached"] or ""
+    _forget_file()
 
 
 def _other_model() -> ModelFacts | None:
-    file, name = st.session_state.get("config_file"), st.session_state.get("facts_of", "").strip()
+    file, name = st.session_state.get(_file_key()), st.session_state.get("facts_of", "").strip()
     if not file and not name:
         return None
     with st.spinner("Reading the configuration"):
@@ -177,8 +190,8 @@ def table() -> None:
         "models",
         height="content",
         column_config={
-            "Total, B": st.column_config.NumberColumn(format="%.2f"),
-            "For a token, B": st.column_config.NumberColumn(format="%.2f"),
+            "Total, B": st.column_config.NumberColumn(format="%.3g"),
+            "For a token, B": st.column_config.NumberColumn(format="%.3g"),
             "Share": st.column_config.ProgressColumn(
                 "Used by a token", format="percent", min_value=0, max_value=1
             ),

@@ -22,11 +22,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from moeviz.trace import MoevizError
+from moeviz.ui.door import explore_by_name
 
 LONGEST_TEXT = 2_000_000
 """Characters we hand to a tokenizer; beyond it a paste is a mistake, not a text."""
@@ -61,9 +64,20 @@ def hidden_pages() -> frozenset[str]:
 
 
 def way_to(page: str, label: str, **options: Any) -> None:
-    """A link to the page of that name in addresses, where this server has it; see st.page_link."""
-    if page not in hidden_pages():
-        st.page_link(f"pages/{page}.py", label=label, **options)
+    """A link to the page of that name in addresses, where this server has it; see st.page_link.
+
+    To Explore by its name: as the first page it has an empty address, which a new tab would take
+    for that of the page it was on.
+    """
+    if page in hidden_pages():
+        return
+    if page == "explore":
+        # Where pages run by themselves, before app.py did, its file has that name anyway.
+        with suppress(StreamlitAPIException):
+            named = st.Page(explore_by_name, url_path="explore")
+            st.page_link(named, label=label, **options)
+            return
+    st.page_link(f"pages/{page}.py", label=label, **options)
 
 
 def hosted() -> bool:

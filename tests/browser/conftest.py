@@ -20,16 +20,11 @@ expect.set_options(timeout=30_000)  # a busy machine paints late, and late is no
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Every test here needs the browser, and they share one server, hence one worker.
-
-    One that fails is tried once more, and the summary names it: on a machine full of other work a
-    click now and then falls between two drawings.
-    """
+    """Every test here needs the browser, and they share one server, hence one worker."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.xdist_group("browser"))
-            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 @pytest.fixture(scope="session")

@@ -70,9 +70,8 @@ def test_figures_show_what_the_library_computes(page, app_url, truth, model):
 def test_a_sweep_and_a_search_run_beside_the_page(page, app_url, truth, model):
     trace = truth(MIXED)
     open_app(page, app_url, "what-if?layer=4&token=9")
-    with answered(page):
-        press(page, "Mute each of the 16 experts in turn")
-    press(page, "Try other routes")
+    press(page, "Mute each of the 16 experts in turn")
+    press(page, "Try other routes")  # at once: no click may be lost
     expect(page.get_by_text("costs most")).to_be_visible(timeout=120_000)
     expect(figure(page, "The best routes")).to_be_visible(timeout=120_000)
     settle(page)

@@ -83,9 +83,20 @@ def test_two_workers_one_of_them_killed_count_what_one_process_counts(engine, tr
     assert (run.routing.gates == truth.routing.gates[:55]).all()  # to the last bit
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(engine, local, truth, tmp_path):
-    """One worker, then none at all: one process takes over what the worker had finished."""
+def test_a_run_that_was_stopped_goes_on_where_it_was(engine, local, truth, tmp_path, monkeypatch):
+    """One worker, then none at all: one process takes over what the worker had finished.
+
+    The engine has run before, but what was begun then is no part of this run.
+    """
     engine.workers = 1
+    begun, real = [], engine.run
+
+    def heard(*arguments):
+        for outcome in real(*arguments):
+            begun.append((outcome.error, outcome.begun))
+            yield outcome
+
+    monkeypatch.setattr(engine, "run", heard)
 
     def stop(done, total):
         if done >= 30:
@@ -94,6 +105,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(engine, local, truth, tmp_p
     with pytest.raises(KeyboardInterrupt):
         route_blocks(STREAM, engine, Settings(), PartFolder(tmp_path), stop)
     assert len(list(tmp_path.iterdir())) == 6
+    assert set(begun) == {("", 1)}
     run = route_blocks(STREAM, local, Settings(), PartFolder(tmp_path))
     assert run.found == 6
     assert same_counts(run.routing, truth.routing)

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import mutual_info_score
 
 import moeviz
+from moeviz.corpora.atlas import load_atlas
+from moeviz.corpora.bundled import bundled
 from moeviz.corpora.models import known_facts
 from moeviz.lessons import quizzes
 from moeviz.lessons.committee import contest
@@ -11,6 +14,7 @@ from moeviz.lessons.stored import lesson_trace
 from moeviz.lessons.toy import train
 from moeviz.rules.facts import from_json
 from moeviz.ui.examples import MIXED
+from moeviz.ui.lessons.purpose import above_chance, measured
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,23 @@ def test_the_best_of_those_that_ask_one():
     found = contest(0)
     errors = {m.name: m.error for m in found.members if m.asked == 1}
     assert right(quizzes.contest_quiz(found)) == min(errors, key=errors.get)
+
+
+def test_language_or_domain():
+    """By scikit-learn's mutual information of label and expert, on the same counts."""
+    routing = bundled(load_atlas()).routing
+    told = {}
+    for label in ("language", "domain"):
+        named, codes = np.unique(routing.labels[label], return_inverse=True)
+        tables = np.zeros((len(routing.layers), len(named), routing.shape[2]))
+        np.add.at(tables, (slice(None), codes), routing.counts.transpose(1, 0, 2))
+        told[label] = [mutual_info_score(None, None, contingency=table) for table in tables]
+    assert min(told["language"]) > max(told["domain"])
+    found = measured()
+    gain = [above_chance(part) for part in (found.language, found.domain)]
+    assert right(quizzes.labels_quiz(*gain)) == "Its language"
+    assert right(quizzes.labels_quiz(0.1, 0.2)) == "Its domain"
+    assert right(quizzes.labels_quiz(0.0, 0.0)).startswith("Neither")
 
 
 def test_reading_a_batch():

@@ -1,5 +1,6 @@
 """The Models page, driven without a browser."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,20 @@ def test_a_name_that_leads_nowhere_keeps_the_page(page):
         "There is no folder /no/such/folder. Check the path, or give a hub id."
     )
     assert "Mixtral 8x7B has 46.7 B parameters" in said(page)
+
+
+def test_a_file_is_let_go_when_another_model_is_chosen(page):
+    page.run()
+    config = {"model_type": "mixtral", "num_local_experts": 4, "num_hidden_layers": 2}
+    file = ("mine.json", json.dumps(config).encode(), "application/json")
+    page.file_uploader[0].set_value(file).run()
+    assert "mine.json has" in said(page)
+    page.selectbox(key="known").set_value("DBRX").run()
+    assert "DBRX has" in said(page)
+    assert "mine.json" not in said(page)
+    page.file_uploader[0].set_value(file).run()
+    page.text_input(key="facts_of").set_value("demo").run()
+    assert "demo has" in said(page)
 
 
 def test_a_claim_is_checked_as_it_is_typed(page):

@@ -20,8 +20,9 @@ def page():
 def test_every_step_of_the_plan_is_a_link(page):
     page.run()
     assert not page.exception
-    links = [link.proto.label for link in page.get("page_link")]
-    assert links == [task.what for task in PLANS[60]]
+    links = [link.proto for link in page.get("page_link")]
+    assert [link.label for link in links] == [task.what for task in PLANS[60]]
+    assert [link.page for link in links] == [task.page for task in PLANS[60]]  # never ""
 
 
 def test_large_type_stays_wanted_on_other_pages(page):

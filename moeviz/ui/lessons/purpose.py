@@ -1,4 +1,4 @@
-"""Lesson on what experts are for: measured on the atlas, against chance, language against topic."""
+"""Lesson on what experts are for: measured on the atlas, against chance; language or domain?"""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ class Measured:
 
 
 def purpose(trace: RoutingTrace) -> None:
-    """Experts are no tiny professors: language against topic, with chance and with the papers."""
+    """Experts are no tiny professors: language against domain, with chance and with the papers."""
     say(
         "It is tempting to imagine an expert for law and one for poetry. Nobody told them to be "
         "that: they only reduce the loss. What they really divide among themselves is measured: "
         "how many bits does one choice of an expert tell on the language of a text, and how many "
-        "on its topic, with the language known?"
+        "on its domain (law, chess, program code), with the language known?"
     )
-    found = _measured()
+    found = measured()
     if found is None:
         st.info("The measurement that ships with the demo model belongs to other weights.")
         return
-    gain = [_above_chance(part) for part in (found.language, found.domain)]
+    gain = [above_chance(part) for part in (found.language, found.domain)]
     if not ask("purpose", labels_quiz(*gain)):
         return
     left, right = st.columns(2)
+    top = float(max(found.language.divergence.max(), found.domain.divergence.max()))
     names = [str(layer) for layer in found.routing.layers]
     for place, part in ((left, found.language), (right, found.domain)):
         with place:
-            draw(_lines(found.routing, part, names), f"lesson_{part.label}")
+            draw(_lines(found.routing, part, names, top), f"lesson_{part.label}")
     say(
         "**The papers disagree, and both are right about their models.** ST-MoE "
         "(arXiv:2202.08906) found experts of tokens such as punctuation or verbs, and none of "
@@ -63,7 +64,8 @@ def purpose(trace: RoutingTrace) -> None:
 
 
 @st.cache_resource(show_spinner="Measuring")
-def _measured() -> Measured | None:
+def measured() -> Measured | None:
+    """What the lesson measures; None where the counts that ship belong to other weights."""
     shipped = bundled(load_atlas())
     if shipped is None:
         return None
@@ -75,15 +77,15 @@ def _measured() -> Measured | None:
     )
 
 
-def _above_chance(found: Specialisation) -> float:
+def above_chance(found: Specialisation) -> float:
     """Bits above what dealt labels give, mean over layers."""
     return float(np.maximum(found.divergence - found.divergence_band.mean, 0).mean())
 
 
-def _lines(routing: CorpusRouting, found: Specialisation, names: list[str]):
+def _lines(routing: CorpusRouting, found: Specialisation, names: list[str], top: float):
     band = np.stack([found.divergence_band.low, found.divergence_band.high], axis=1)
     read = words.divergence_read(found).removesuffix(" Click a layer to see its experts.")
     return layer_lines(
         routing, names, found.divergence, band, f"What an expert tells on the {found.label}",
-        "Divergence", "bits", read, int(found.divergence.argmax()),
+        "Divergence", "bits", read, int(found.divergence.argmax()), top,
     )  # fmt: skip
