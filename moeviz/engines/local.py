@@ -237,11 +237,11 @@ class _Run:
             output, step = self.tape.run(batch.inputs | self.options)
         shift = len(batch.rows[self.stack][0]) - len(texts[0].ids)  # the decoder's start token
         places = [
-            rows[shift:][torch.from_numpy(text.counted)]
+            rows.numpy()[shift:][text.counted]
             for rows, text in zip(batch.rows[self.stack], texts, strict=True)
         ]
         position = np.concatenate([np.flatnonzero(text.counted) for text in texts])
-        where = torch.cat(places)
+        where = np.concatenate(places)
         ids, gates = self._choices(step, where)
         return Rows(
             passage=np.repeat([text.passage for text in texts], [len(place) for place in places]),
@@ -332,7 +332,7 @@ class _Run:
         unused = "predicted" not in self.tally.kinds and "logits_to_keep" in takes
         return {"logits_to_keep": 1} if unused else {}
 
-    def _choices(self, step, where: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def _choices(self, step, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ids and gates [L, R, K] of the rows `where`, layers with fewer slots filled up."""
         most = int(self.chosen.max())
         ids = np.full((len(self.sites), len(where), most), EMPTY, np.int64)
@@ -343,18 +343,18 @@ class _Run:
             if choice is None:
                 raise CaptureError(f"{site.name} did not run, so its routing is not known.")
             found, weights = best_first(choice, self.model.traits[site.name])
-            ids[row, :, : found.shape[1]] = found.cpu()[where].numpy()
-            gates[row, :, : found.shape[1]] = weights.cpu()[where].numpy()
+            ids[row, :, : found.shape[1]] = found.cpu().numpy()[where]
+            gates[row, :, : found.shape[1]] = weights.cpu().numpy()[where]
         return ids, gates
 
-    def _tokens(self, texts: list[_Text], output, where: torch.Tensor) -> dict[str, np.ndarray]:
+    def _tokens(self, texts: list[_Text], output, where: np.ndarray) -> dict[str, np.ndarray]:
         kinds = self.tally.kinds
         found = {"input": np.concatenate([text.ids[text.counted] for text in texts])}
         if "next" in kinds:
             following = [np.append(text.ids[1:], -1)[text.counted] for text in texts]
             found["next"] = np.concatenate(following)
         if "predicted" in kinds:
-            found["predicted"] = _likeliest(output.logits)[where.numpy()]
+            found["predicted"] = _likeliest(output.logits)[where]
             self.seen.update(np.unique(found["predicted"]).tolist())
         return found
 

@@ -99,18 +99,17 @@ class Tally:
         self.first[touched] += np.bincount(flat, minlength=np.prod(size)).reshape(size)
 
     def _neighbours(self, rows: Rows) -> None:
-        beside = rows.passage[1:] == rows.passage[:-1]
-        beside &= rows.position[1:] == rows.position[:-1] + 1
-        owner = rows.passage[1:][beside]
+        owner = rows.passage[1:]
         if not len(owner):
             return
-        before, after = rows.ids[:, :-1][:, beside], rows.ids[:, 1:][:, beside]
-        meet = (before[..., :, None] == after[..., None, :]) & (after[..., None, :] != EMPTY)
+        beside = (owner == rows.passage[:-1]) & (rows.position[1:] == rows.position[:-1] + 1)
+        before, after = rows.ids[:, :-1], rows.ids[:, 1:]
+        meet = (before[..., :, None] == after[..., None, :]) & (after != EMPTY)[..., None, :]
         starts = np.flatnonzero(np.diff(owner, prepend=-1))
         passages = owner[starts]
-        self.neighbours[passages] += np.diff(starts, append=len(owner)).astype(np.int32)
+        self.neighbours[passages] += np.add.reduceat(beside, starts, dtype=np.int32)
         for total, hit in ((self.same_first, meet[..., 0, 0]), (self.shared, meet.any((-1, -2)))):
-            total[passages] += np.add.reduceat(hit, starts, axis=1, dtype=np.int32).T
+            total[passages] += np.add.reduceat(hit & beside, starts, axis=1, dtype=np.int32).T
 
     def _together(self, ids: np.ndarray) -> None:
         experts = self.counts.shape[2]
@@ -150,16 +149,16 @@ class _Words:
         self._waiting: list[np.ndarray] = []
 
     def add(self, tokens: np.ndarray, ids: np.ndarray) -> None:
-        known = tokens >= 0
-        words, ids = tokens[known].astype(np.int64), ids[:, known]
+        if (tokens < 0).any():
+            known = tokens >= 0
+            tokens, ids = tokens[known], ids[:, known]
+        words = tokens.astype(np.int64)
         _add(self._tokens, words)
         place = np.arange(len(ids))[:, None, None] * self._experts + ids
-        keys = (place * self._vocabulary + words[:, None])[ids != EMPTY]
-        if self._table is not None:
-            _add(self._table, keys)
-            return
-        self._waiting.append(keys)
-        if sum(map(len, self._waiting)) > max(MOST_WAITING, len(self._kept.keys)):
+        keys = place * self._vocabulary + words[:, None]
+        filled = ids != EMPTY
+        self._waiting.append(keys.ravel() if filled.all() else keys[filled])
+        if sum(map(len, self._waiting)) > self._most():
             self._merge()
 
     def take(self, counted: TokenCounts) -> None:
@@ -169,18 +168,28 @@ class _Words:
             return
         self._kept = self._kept + dataclasses.replace(counted, tokens=np.zeros_like(self._tokens))
 
+    def _most(self) -> int:
+        """Choices that may wait: merging reads a sorted table whole, a dense one costs little."""
+        if self._table is not None:
+            return min(MOST_WAITING, len(self._table) // 4)
+        return max(MOST_WAITING, len(self._kept.keys))
+
     def _merge(self) -> None:
-        keys, counts = np.unique(np.concatenate([_NOTHING, *self._waiting]), return_counts=True)
+        keys = np.concatenate([_NOTHING, *self._waiting])
+        self._waiting = []
+        if self._table is not None:
+            _add(self._table, keys)
+            return
+        keys, counts = np.unique(keys, return_counts=True)
         found = TokenCounts(self._vocabulary, keys, counts, np.zeros_like(self._tokens))
         self._kept = self._kept + found
-        self._waiting = []
 
     def total(self) -> TokenCounts:
+        self._merge()
         if self._table is not None:
             keys = np.flatnonzero(self._table)
             counts = self._table[keys].astype(np.int64)
             return TokenCounts(self._vocabulary, keys, counts, self._tokens)
-        self._merge()
         return TokenCounts(self._vocabulary, self._kept.keys, self._kept.counts, self._tokens)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -48,16 +49,13 @@ def batch_inputs(network: nn.Module, texts: Sequence[Sequence[int]], left: bool 
 
 def _padded(texts: Sequence[Sequence[int]], pad: int, left: bool) -> tuple[Tensor, Tensor]:
     """ids and mask [B, S]; the mask is 1 on the texts and 0 on padding."""
-    longest = max(map(len, texts))
-    ids = torch.full((len(texts), longest), pad)
-    mask = torch.zeros_like(ids)
-    for row, text in enumerate(texts):
-        place = slice(longest - len(text), None) if left else slice(0, len(text))
-        ids[row, place] = torch.as_tensor(text)
-        mask[row, place] = 1
-    return ids, mask
+    lengths = np.array([len(text) for text in texts])
+    places = np.arange(lengths.max())
+    mask = places >= places.size - lengths[:, None] if left else places < lengths[:, None]
+    ids = np.full(mask.shape, pad, np.int64)
+    ids[mask] = np.concatenate(texts)
+    return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
 
 
 def _rows(mask: Tensor) -> tuple[Tensor, ...]:
-    places = torch.arange(mask.numel()).view(mask.shape)
-    return tuple(places[row][mask[row].bool()] for row in range(len(mask)))
+    return torch.nonzero(mask.ravel())[:, 0].split(mask.sum(1).tolist())
