@@ -34,6 +34,14 @@ MEANING = {
 }
 
 
+SCORINGS = {
+    "softmax": "by a softmax, so experts compete",
+    "sigmoid": "by a sigmoid, each expert for itself",
+    "mixed": "in more than one way, by layer",
+}
+"""Scoring of a router, see `RouterSpec`, to what it does."""
+
+
 def parts_picture(facts: ModelFacts) -> Picture:
     """Parameters by part of the model: those one token uses, and those it leaves alone."""
     parts = [part for part, count in facts.parts.items() if count]
@@ -76,6 +84,15 @@ def facts_sentence(facts: ModelFacts) -> str:
     )
 
 
+def router_sentence(facts: ModelFacts) -> str:
+    """How the router makes gates of its logits, and whether groups of experts come first."""
+    groups = f" It first picks among {facts.groups} groups of experts." if facts.groups else ""
+    if not facts.scoring:
+        return "How its router turns scores into gates could not be tried here." + groups
+    known = SCORINGS.get(facts.scoring, "by a rule of its own, neither softmax nor sigmoid")
+    return f"Its router turns scores into gates {known}.{groups}"
+
+
 def published_sentence(facts: ModelFacts, total: float | None, active: float | None) -> str:
     """What the model's authors say, beside what its configuration comes to; "" if they do not."""
     if total is None and active is None:
@@ -86,5 +103,19 @@ def published_sentence(facts: ModelFacts, total: float | None, active: float | N
         f"Its authors say {' and '.join(said)}. Counted from its configuration: "
         f"{short_count(facts.total)} in all; for a token {short_count(facts.active)}, or "
         f"{short_count(facts.active_without_lookup)} without the input embedding, of which a "
-        "token reads one row."
+        f"token reads one row.{_gap(facts, active)}"
+    )
+
+
+def _gap(facts: ModelFacts, active: float | None) -> str:
+    """How far the nearer way of counting is from the published figure, where that is over 1 %."""
+    if not active:
+        return ""
+    counted = min((facts.active, facts.active_without_lookup), key=lambda c: abs(c / active - 1))
+    gap = counted / active - 1
+    if abs(gap) <= 0.01:
+        return ""
+    return (
+        f" The nearer one is {percent(abs(gap))} {'above' if gap > 0 else 'below'} the published "
+        "figure, which may be rounded or cut, or leave out more."
     )

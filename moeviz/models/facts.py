@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from torch import nn
-from transformers import CONFIG_MAPPING
+from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 from moeviz.models.errors import ModelError, first_line
 from moeviz.models.plan import plan_load, skeleton_of
@@ -111,6 +111,7 @@ def facts_of(network: nn.Module, name: str, model_type: str) -> ModelFacts:
         chosen=max(chosen),
         even=len(set(zip(experts, chosen, strict=True))) == 1,
         groups=_groups(sites[0]),
+        scoring=_scoring(network.config, model_type),
         kv_values=_cached_values(network),
         lookups=_lookups(network, embedding),
     )
@@ -133,6 +134,19 @@ def _chosen_by_trial(model_type: str) -> int:
 
     tried = adopt(zoo.tiny_model(model_type), None, name=model_type)
     return max(router.chosen for router in tried.routers.values())
+
+
+def _scoring(config: PreTrainedConfig, model_type: str) -> str:
+    """How gates follow from logits, as a tiny model with these settings does; "" if none runs."""
+    from moeviz.models import zoo  # late: building a model takes time
+    from moeviz.models.load import adopt
+
+    try:
+        tried = adopt(zoo.tiny_model(model_type, like=config), None, name=model_type)
+    except Exception:  # each type that cannot be shrunk fails in its own way
+        return ""
+    found = {router.scoring for router in tried.routers.values()}
+    return found.pop() if len(found) == 1 else "mixed"
 
 
 def _expert_parameters(site: Site) -> int:

@@ -142,10 +142,14 @@ def architectures() -> tuple[str, ...]:
     return tuple(sorted(_main(types) for types in [*routed.values(), *hosts.values()]))
 
 
-def tiny_model(model_type: str, seed: int = 0) -> nn.Module:
-    """A random float32 model of that type whose routing is spread and visible in its output."""
+def tiny_model(model_type: str, seed: int = 0, like: PreTrainedConfig | None = None) -> nn.Module:
+    """A random float32 model of that type whose routing is spread and visible in its output.
+
+    like: a configuration of the type whose settings it keeps, but for sizes.
+    """
     torch.manual_seed(seed)
-    network = model_class(model_type)._from_config(tiny_config(model_type), dtype=torch.float32)
+    config = tiny_config(model_type, like)
+    network = model_class(model_type)._from_config(config, dtype=torch.float32)
     stir(network, torch.Generator().manual_seed(zlib.crc32(model_type.encode()) + seed))
     return network.eval()
 
@@ -162,10 +166,10 @@ def model_class(model_type: str) -> type:
     raise NotRouted(f"transformers has no model of the type {model_type} that reads text.")
 
 
-def tiny_config(model_type: str) -> PreTrainedConfig:
-    """The type's own configuration with every size small and every kind of layer kept."""
+def tiny_config(model_type: str, like: PreTrainedConfig | None = None) -> PreTrainedConfig:
+    """The type's own configuration, or `like`, with every size small, every kind of layer kept."""
     kind = CONFIG_MAPPING[model_type]
-    fields = _shrunk(kind().to_dict())
+    fields = _shrunk((like or kind()).to_dict())
     particulars = PARTICULARS.get(model_type, {})
     for path, value in particulars.items():
         *parents, name = path.split(".")

@@ -25,7 +25,8 @@ class ModelFacts:
     layers: of all stacks together; routed_layers: those with a router.
     experts, chosen: E and K of the widest routed layer; even: all routed layers are alike.
     shared: parameters of experts that every token uses, in `parts`. groups: experts are first
-    chosen by group (0: not). kv_values: keys and values cached for one token that is written,
+    chosen by group (0: not). scoring: how gates follow from router logits, as in `RouterSpec`, ""
+    where it could not be tried. kv_values: keys and values cached for one token that is written,
     over all layers; None where the configuration does not show it. lookups: parameters of which a
     token reads only one row (the input embedding).
     """
@@ -40,6 +41,7 @@ class ModelFacts:
     chosen: int
     even: bool = True
     groups: int = 0
+    scoring: str = ""
     kv_values: int | None = None
     lookups: int = 0
     notes: tuple[str, ...] = field(default=())
@@ -98,6 +100,7 @@ def _block(facts: ModelFacts) -> str:
         f"  experts             top-{facts.chosen} of {facts.experts} in {facts.routed_layers} of "
         f"{facts.layers} layers",
     ]
+    lines += [f"  gates follow by     {facts.scoring}"] if facts.scoring else []
     lines += [f"  {part:<19} {short_count(count)}" for part, count in facts.parts.items() if count]
     lines += [
         f"  weights in {name:<9}{short_bytes(facts.memory(bits))}, read for one token "

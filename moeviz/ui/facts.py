@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from moeviz.charts.facts import facts_sentence, parts_picture, published_sentence
+from moeviz.charts.facts import facts_sentence, parts_picture, published_sentence, router_sentence
 from moeviz.corpora.models import (
     KnownModel,
     ReportedModel,
@@ -144,6 +144,7 @@ def make_up(facts: ModelFacts) -> None:
     known = next((model for model in known_models() if model.name == facts.name), None)
     if known is not None:
         _published(facts, known)
+    tell(router_sentence(facts))
     left, right = st.columns([3, 2], gap="medium")
     with left:
         plot(packed(parts_picture(facts)), "model_parts", lambda: None)
@@ -223,6 +224,7 @@ def _row(model: KnownModel, facts: ModelFacts) -> dict:
         "Experts": facts.experts,
         "Chosen": facts.chosen,
         "Routed layers": f"{facts.routed_layers} of {facts.layers}",
+        "Scoring": facts.scoring or "not tried",
         "Groups": str(facts.groups or "none"),
         "Shared experts": "yes" if facts.parts["shared experts"] else "no",
         "bf16": short_bytes(facts.memory(16)),

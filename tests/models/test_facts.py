@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
+from moeviz.charts.facts import published_sentence, router_sentence
 from moeviz.corpora.models import known_facts, known_models
 from moeviz.models import adopt
 from moeviz.models.errors import ModelError
@@ -111,6 +112,44 @@ def test_every_parameter_is_counted_once(model_type):
     assert facts.total == sum(p.numel() for p in network.parameters())
     assert 0 < facts.active_experts < facts.parts["routed experts"]
     assert (facts.parts["shared experts"] > 0) == (model_type == "granitemoeshared")
+
+
+@pytest.mark.parametrize(
+    ("name", "scoring"),
+    [
+        ("Switch-Base-8", "softmax"),  # arXiv:2101.03961, equation 1
+        ("Mixtral 8x7B", "softmax"),  # arXiv:2401.04088, section 2.1
+        ("DeepSeek-V2", "softmax"),  # arXiv:2405.04434, equation 22
+        ("DeepSeek-V3", "sigmoid"),  # arXiv:2412.19437, equation 15
+        ("GLM-4.5-Air", "sigmoid"),  # arXiv:2508.06471, section 2.1
+        ("Llama 4 Scout (text part)", "sigmoid"),
+        ("Phi-3.5-MoE", "other"),  # SparseMixer, arXiv:2310.00811
+    ],
+)
+def test_scoring_is_that_of_the_papers(counted, name, scoring):
+    assert counted[name].scoring == scoring
+
+
+def test_what_cannot_be_tried_has_no_scoring(monkeypatch):
+    def refused(*_, **__):
+        raise ValueError("this type cannot be made small")
+
+    monkeypatch.setattr("moeviz.models.zoo.tiny_model", refused)
+    facts = model_facts("demo")
+    assert facts.scoring == ""
+    assert (
+        router_sentence(facts) == "How its router turns scores into gates could not be tried here."
+    )
+
+
+def test_a_published_figure_that_is_no_nearer_than_one_percent_is_told(counted):
+    """Qwen3-30B-A3B: 3.353 billion counted against 3.3; DeepSeek-V3: 36.6 against 37."""
+    for name, active, gap in [("Qwen3-30B-A3B", 3.3e9, "1.6 % above"),
+                              ("DeepSeek-V3", 37e9, "1.0 % below")]:  # fmt: skip
+        assert f"The nearer one is {gap} the published figure" in published_sentence(
+            counted[name], None, active
+        )
+    assert "nearer" not in published_sentence(counted["Mixtral 8x7B"], 46.7e9, 12.9e9)
 
 
 def test_groups_are_read(counted):
