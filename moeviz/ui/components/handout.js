@@ -6,6 +6,7 @@
 const KEPT = new Set(["P", "STRONG", "EM", "UL", "OL", "LI", "H1", "H2", "H3", "H4", "H5", "H6", "CODE", "PRE", "BLOCKQUOTE",
   "TABLE", "THEAD", "TBODY", "TR", "TH", "TD", "BR", "HR", "A"]);
 const LEFT_OUT = "button, input, textarea, select, form, nav, canvas, svg, style, script, [role=radiogroup], [role=slider], [data-testid=stWidgetLabel], [data-testid=stTooltipIcon]";
+const MATH = "http://www.w3.org/1998/Math/MathML";
 const WHOLE = "[data-testid=stHeading], [data-testid=stMarkdown], [data-testid=stTable], [data-testid=stAlert], [data-testid=stCaptionContainer]";
 
 export default function (component) {
@@ -50,11 +51,20 @@ function* wordsOf(node) {
   for (const child of node.childNodes) {
     if (child.nodeType === Node.TEXT_NODE) yield document.createTextNode(child.data);
     if (child.nodeType !== Node.ELEMENT_NODE || child.matches(LEFT_OUT)) continue;
-    const formula = child.matches(".katex") && child.querySelector("annotation");
-    if (formula) yield el("code", "", formula.textContent);
-    else if (KEPT.has(child.tagName)) yield wrapped(child);
+    const home = child.tagName === "A" && child.host === location.host; // leads nowhere without the server
+    if (child.matches(".katex")) yield formulaOf(child.querySelector("math"));
+    else if (KEPT.has(child.tagName) && !home) yield wrapped(child);
     else yield* wordsOf(child);
   }
+}
+
+// MathML, which browsers set by themselves.
+function formulaOf(node) {
+  if (node.nodeType === Node.TEXT_NODE) return document.createTextNode(node.data);
+  const copy = document.createElementNS(MATH, node.localName);
+  if (node.hasAttribute("display")) copy.setAttribute("display", node.getAttribute("display"));
+  copy.append(...[...node.childNodes].filter((inner) => inner.localName !== "annotation").map(formulaOf));
+  return copy;
 }
 
 function wrapped(child) {

@@ -104,7 +104,7 @@ function draw(own) {
 // The top of the scale: the tallest mark, and the line across unless it lies far above them.
 function highest(own) {
   const { meta } = own.picture;
-  if (meta.kind === "lines") return Math.max(0.05, ...own.picture.values, ...own.picture.high) * 1.04;
+  if (meta.kind === "lines") return Math.max(meta.y.top ?? 0.05, ...own.picture.values, ...own.picture.high) * 1.04;
   const sums = meta.x.labels.map((_, i) => (meta.beside ? Math.max(...partsAt(own, i)) : partsAt(own, i).reduce((sum, v) => sum + v, 0)));
   if (meta.y.top) sums.push(meta.y.top);
   const tall = Math.max(...sums.filter(Number.isFinite), ...(own.picture.high ?? []), meta.band?.high ?? 0, meta.y.unit === "%" ? 0.02 : 1e-9);

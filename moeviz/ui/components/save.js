@@ -58,7 +58,7 @@ function fileName(node, title, ending) {
 }
 
 const titleOf = (card) => card.querySelector("h3")?.textContent ?? "figure";
-const keyOf = (node) => node.closest(".root").dataset.key?.slice(0, 8);
+const keyOf = (node) => /^[0-9a-f]{8}/.exec(node.closest(".root").dataset.key)?.[0]; // a toy's is no trace
 
 async function saveSvg(own, card) {
   download(new Blob([svgText(own, card)], { type: "image/svg+xml" }), fileName(card, titleOf(card), ".svg"));

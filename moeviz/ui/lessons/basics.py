@@ -60,7 +60,7 @@ def router(trace: RoutingTrace) -> None:
     logits = trace.logits[row, place]
     st.markdown(
         "Step 1, logits: one number for each expert, any size, any sign.  \n"
-        + "&emsp; ".join(f"`{e}` {logit:.2f}" for e, logit in enumerate(logits))
+        + "&emsp; ".join(f"`{e}`&nbsp;{logit:.2f}" for e, logit in enumerate(logits))
     )
     if not ask(f"router {row} {place}", chosen_quiz(trace, row, place)):
         return
