@@ -118,5 +118,8 @@ def _link_words(text: str, page: str, seen: set[str]) -> str:
 
 _BY_WORD = {word.lower(): term for term in TERMS for word in (term.name, *term.also)}
 _WORDS = re.compile(
-    r"\b(" + "|".join(sorted(map(re.escape, _BY_WORD), key=len, reverse=True)) + r")\b", re.I
-)
+    r"(?<![\w/-])(?<!\bsoft )("
+    + "|".join(sorted(map(re.escape, _BY_WORD), key=len, reverse=True))
+    + r")(?![\w/]|\\_)",
+    re.I,
+)  # not inside names: ST-MoE, Soft MoE, org/router_model

@@ -19,7 +19,7 @@ from moeviz.ui.markdown import plain
 from moeviz.ui.picker import asked_model, forget_offer, model_field, models_here, terms
 from moeviz.ui.served import on_server
 from moeviz.ui.shelf import Watch, shelf
-from moeviz.ui.terms import explained
+from moeviz.ui.terms import explained, inform, note, warn
 
 QUIET = 200e6
 """Bytes of weights up to which a model loads without a bar: it is there in a moment."""
@@ -48,8 +48,8 @@ def model_bar() -> DeltaGenerator:
             if offered_models() is None:
                 model_field("model_field")
             else:
-                st.caption("This server offers these models and no others.")
-            st.caption("The page stays as it is until the model is ready.")
+                note("This server offers these models and no others.")
+            note("The page stays as it is until the model is ready.")
             with st.container(horizontal=True):
                 if offered_models() is None:
                     st.button("Load", type="primary", on_click=_ask_model)
@@ -69,7 +69,7 @@ def _trace_opener() -> None:
             f"A .moetrace file, up to {most} MB", key=f"trace_file_{turn}", max_upload_size=most,
             on_change=_open_file,
         )  # fmt: skip
-        st.caption(
+        note(
             "It is shown to you alone, and needs no model. Routing that vLLM, SGLang or llama.cpp "
             f"recorded can be opened too: {', '.join(recorded.KINDS[1:-1])} or "
             f"{recorded.KINDS[-1]} files."
@@ -152,9 +152,9 @@ def asked_trace() -> RoutingTrace | None:
     else:
         trace = _text_trace()
     if trace is not None:
-        for note in (*trace.source.notes, session.text_note(trace.tokens.source)):
-            if note:
-                st.warning(plain(note))
+        for sentence in (*trace.source.notes, session.text_note(trace.tokens.source)):
+            if sentence:
+                warn(sentence)
     return trace
 
 
@@ -213,7 +213,7 @@ def _kept_line(kept: session.Kept) -> None:
         f"{model_name(kept.trace.source.model)}."
     )
     with st.container(horizontal=True, vertical_alignment="center", key="kept_line"):
-        st.info(plain(sentence))
+        inform(sentence)
         st.button("Back to the text", on_click=session.back_to_text)
 
 
@@ -229,7 +229,7 @@ def text_box() -> None:
                      placeholder="Type or paste any text, in any language")  # fmt: skip
         st.form_submit_button("Run", type="primary", on_click=_ask_text, help="Ctrl + Enter")
     if text_limits():
-        st.caption(plain(text_limits()))
+        note(text_limits())
 
 
 def _ask_text() -> None:
@@ -272,7 +272,7 @@ def get_ready(slot: DeltaGenerator) -> Callable[[str], None]:
 
 def progress(sentence: str, stop: Callable[[], None]) -> Watch:
     """Draws what a load takes, a bar and a way to stop; hands back what moves the bar."""
-    st.info(plain(sentence))
+    inform(sentence)
     bar = st.progress(0.0, "Starting")
     st.button("Stop loading", on_click=stop)
     return lambda stage, share: bar.progress(share, plain(stage) or "Starting")

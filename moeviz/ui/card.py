@@ -11,7 +11,7 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import session
 from moeviz.ui.line import in_line
 from moeviz.ui.markdown import plain
-from moeviz.ui.terms import note, tell
+from moeviz.ui.terms import note, tell, warn
 
 if TYPE_CHECKING:
     from moeviz.models.doctor import Diagnosis
@@ -62,7 +62,7 @@ def _facts(name: str) -> None:
         sentence = router.in_words(layers)
         tell(f"{which}{sentence[0].upper()}{sentence[1:]}")
     for sentence in model.warnings:
-        st.warning(plain(sentence))
+        warn(sentence)
 
 
 @st.fragment

@@ -36,7 +36,7 @@ from moeviz.ui.markdown import plain
 from moeviz.ui.served import wanted
 from moeviz.ui.shelf import shelf
 from moeviz.ui.sides import Sides
-from moeviz.ui.terms import headline, inform, tell
+from moeviz.ui.terms import headline, inform, tell, warn
 from moeviz.ui.view import View, layer_labels
 
 FEW = 10
@@ -76,7 +76,7 @@ def _sides_now(trace: RoutingTrace | None, against: Against) -> Sides | None:
         )
         slot.empty()
         if len(found.b.tokens) < FEW:
-            st.info(words.few_tokens(len(found.b.tokens)))
+            inform(words.few_tokens(len(found.b.tokens)))
         return found
     if against.way == "model":
         if not against.model:
@@ -116,7 +116,7 @@ def show(found: Sides, view: View, against: Against) -> None:
     """The findings in words, then the pictures."""
     notes = [note for note in found.b.source.notes if note not in found.a.source.notes]
     for sentence in (*(f"B: {note}" for note in notes), *words.cautions(found.a, found.b)):
-        st.warning(plain(sentence))
+        warn(sentence)
     if found.same_experts:
         _show_difference(found, view, against)
     else:

@@ -144,7 +144,7 @@ def _worked_out(
         return None
     if not _loaded(key[0]):
         return None
-    st.info(invitation)
+    inform(invitation)
     if st.button(button, type="primary", key="read_corpus"):
         jobs[key] = Job(make, _cancelled())
         st.rerun()

@@ -11,7 +11,7 @@ from moeviz.ui import links, session
 from moeviz.ui.components import typed, typing
 from moeviz.ui.markdown import plain
 from moeviz.ui.served import on_server
-from moeviz.ui.terms import note
+from moeviz.ui.terms import note, warn
 
 QUICK = 100_000_000
 """Parameters up to which a model reads a text again at every pause in the typing."""
@@ -40,7 +40,7 @@ def edited(trace: RoutingTrace) -> RoutingTrace:
         st.error(plain(state["edit_trouble"]))
     for sentence in now.source.notes:
         if sentence not in trace.source.notes:
-            st.warning(plain(sentence))
+            warn(sentence)
     return now
 
 

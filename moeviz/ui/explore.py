@@ -22,7 +22,7 @@ from moeviz.ui.figure import figure
 from moeviz.ui.lent import lent
 from moeviz.ui.links import set_view
 from moeviz.ui.measures import layer_chance, load_of, same_chance, top_of
-from moeviz.ui.terms import tell
+from moeviz.ui.terms import note, tell
 from moeviz.ui.view import View, layer_labels, text_for_link
 
 MOST_BUTTONS = 24
@@ -93,15 +93,15 @@ def files(trace: RoutingTrace) -> None:
 
 def _about_the_link() -> None:
     if session.kept():
-        st.caption("The address restores this view where this trace is open.")
+        note("The address restores this view where this trace is open.")
         return
     text = session.shown()[1]
     if text_for_link(text):
-        st.caption("The address of this page restores this view.")
+        note("The address of this page restores this view.")
     elif lent().get(session.digest(text)):
-        st.caption("The address restores this view for a day, for whoever has it.")
+        note("The address restores this view for a day, for whoever has it.")
     else:
-        st.caption("The text is too long for an address, which restores all but the text.")
+        note("The text is too long for an address, which restores all but the text.")
         st.button(
             "Keep the text for a link", on_click=lent().keep, args=(text,),
             help="In this server's memory, for a day. Whoever has the link can read it.",

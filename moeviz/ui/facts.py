@@ -25,7 +25,7 @@ from moeviz.ui.house import offered_models
 from moeviz.ui.markdown import plain
 from moeviz.ui.served import on_server
 from moeviz.ui.sheets import sheet
-from moeviz.ui.terms import headline, lead, note, tell
+from moeviz.ui.terms import explained, headline, lead, note, tell
 
 FIRST = "Mixtral 8x7B"
 """The model that the page opens with: the one most people have heard of."""
@@ -252,7 +252,7 @@ def claims() -> None:
     )
     for finding in check(claim, always_on()):
         ask = f" **Ask:** {plain(finding.ask)}" if finding.ask else ""
-        SIGNS[finding.verdict](plain(finding.sentence) + ask)
+        SIGNS[finding.verdict](explained(plain(finding.sentence)) + ask)
     with st.expander("What to ask of any MoE"):
         lead("\n".join(f"- {plain(question)}" for question in OTHERS))
 

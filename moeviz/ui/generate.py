@@ -17,7 +17,7 @@ from moeviz.ui.draft import Draft
 from moeviz.ui.house import hidden_pages, most_new_tokens, way_to
 from moeviz.ui.live import Live
 from moeviz.ui.markdown import plain
-from moeviz.ui.terms import headline, inform, note
+from moeviz.ui.terms import headline, inform, note, warn
 
 TICK = 0.15
 """Seconds between two looks at what was written meanwhile."""
@@ -109,7 +109,7 @@ def introduce(here: Live, facts: DeltaGenerator) -> None:
         note(session.writer_facts(here.model), width="content")
         model_card(here.model)
     for sentence in session.loaded(here.model).warnings:
-        st.warning(plain(sentence))
+        warn(sentence)
 
 
 def controls(here: Live) -> None:

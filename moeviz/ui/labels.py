@@ -58,7 +58,7 @@ def layers_section(data: DataSet, inquiry: Inquiry) -> None:
     row, _ = asking.place_of(data.routing, inquiry)
     labels = labels_of(data.routing)
     if not labels:
-        st.info(NO_LABELS)
+        inform(NO_LABELS)
         return
     names = asking.layer_labels(data.routing)
     columns = st.columns(2, gap="medium")
@@ -107,7 +107,7 @@ def label_choice(data: DataSet, inquiry: Inquiry) -> str:
     """Buttons for the labels that can be compared; hands back the one chosen, "" for none."""
     known = labels_of(data.routing)
     if not known:
-        st.info(NO_LABELS)
+        inform(NO_LABELS)
         return ""
     by = inquiry.by if inquiry.by in known else known[0]
     if len(known) > 1:

@@ -13,9 +13,9 @@ from moeviz.trace import RoutingTrace
 from moeviz.ui import against, draft, lab_setting, pairs, session, setting
 from moeviz.ui.hosted import may_use
 from moeviz.ui.lent import lent
-from moeviz.ui.markdown import plain
 from moeviz.ui.picker import forget_offer, ways_to_load
 from moeviz.ui.served import on_server, want
+from moeviz.ui.terms import inform
 from moeviz.ui.view import (
     View,
     changed,
@@ -143,21 +143,21 @@ def open_trace(trace: RoutingTrace, origin: str, name: str = "") -> None:
 def link_notes() -> None:
     """What a link could not bring: a trace, a long text, or a model the visitor has to want."""
     if st.session_state.get("lost_trace"):
-        st.info("This link was made with a trace that is not here. Open its file to see it.")
+        inform("This link was made with a trace that is not here. Open its file to see it.")
     if st.session_state.get("lost_text"):
-        st.info("This link was made with a text too long for an address. Paste it here to see it.")
+        inform("This link was made with a text too long for an address. Paste it here to see it.")
     name = st.session_state.get("offered_model")
     if not name:
         return
     if not may_use(name):
         forget_offer()
         said = f"This link was made with the model {name}, which this server does not offer."
-        st.info(plain(said))
+        inform(said)
         return
     said = f"This link was made with the model {name}."
     if on_server(name):
         said = f"This link asks the server {name}, which would read your text."
-    st.info(plain(st.session_state.get("offer", said)))
+    inform(st.session_state.get("offer", said))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         if "offer" in st.session_state:
             ways_to_load(name)

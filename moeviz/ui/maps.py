@@ -145,7 +145,7 @@ def wait(routing_map: RoutingMap, seed: int) -> None:
     layout = layouts().layout(routing_map, seed)
     if layout.over:
         st.rerun()
-    st.caption(f"Principal components for now. UMAP: {plain(layout.words)}…")
+    note(f"Principal components for now. UMAP: {layout.words}…")
 
 
 def _cloud(data: DataSet, points: Points, shown: RoutingMap, inquiry: Inquiry) -> None:

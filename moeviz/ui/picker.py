@@ -16,6 +16,7 @@ from moeviz.ui.house import check_server, offered_models, servers
 from moeviz.ui.markdown import plain
 from moeviz.ui.served import address_of, on_server, want
 from moeviz.ui.shelf import DTYPES, how, named, shelf
+from moeviz.ui.terms import note
 
 MANY = 6
 """Models listed before the list scrolls."""
@@ -94,7 +95,7 @@ def model_field(key: str) -> None:
     if good:
         if offered is None and not on_server(state[key].strip()):
             _ways(key)
-        st.caption(plain(sentence))
+        note(sentence)
     else:
         st.error(plain(sentence))
 

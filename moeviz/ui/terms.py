@@ -31,6 +31,11 @@ def inform(sentence: str) -> None:
     st.info(explained(plain(sentence)))
 
 
+def warn(sentence: str) -> None:
+    """What to mind about what is shown, its terms linked."""
+    st.warning(explained(plain(sentence)))
+
+
 def headline(sentence: str) -> None:
     """The finding that a figure or section is about."""
     st.markdown("#### " + explained(plain(sentence)))

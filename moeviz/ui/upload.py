@@ -15,6 +15,7 @@ from moeviz.trace import MoevizError
 from moeviz.ui.hosted import check_upload
 from moeviz.ui.house import most_megabytes, most_rows
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import note
 
 TEXT_NAMES = ("text", "content", "sentence", "document", "body", "prompt")
 """Column names that are taken for the text unless the visitor chooses another."""
@@ -33,7 +34,7 @@ def own_corpus() -> Corpus | None:
         "Texts with labels, one passage a row", key="corpus_file",
         type=[suffix[1:] for suffix in SUFFIXES], max_upload_size=most,
     )  # fmt: skip
-    st.caption(f"{limits(most, rows)} They stay in your session and nobody else sees them.")
+    note(f"{limits(most, rows)} They stay in your session and nobody else sees them.")
     if file is None:
         return _kept()
     try:
@@ -54,7 +55,7 @@ def _kept() -> Corpus | None:
     corpus = st.session_state.get("own_corpus")
     if corpus is not None:
         labels = ", ".join(corpus.labels) or "no labels"
-        st.caption(plain(f"{corpus.name}: {plural(len(corpus), 'passage')}, {labels}."))
+        note(f"{corpus.name}: {plural(len(corpus), 'passage')}, {labels}.")
     return corpus
 
 

@@ -8,6 +8,7 @@ from moeviz.lessons.plan import PLANS, clock
 from moeviz.ui.components import handout
 from moeviz.ui.house import LONGEST_TEXT, hidden_pages, longest_text, way_to
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import lead, note
 
 HEAVY = {
     "generate": "Generate",
@@ -36,7 +37,7 @@ def plan() -> None:
                 st.markdown(plain(task.what))
             else:
                 way_to(task.page, task.what, query_params=dict(task.link))
-    st.caption(
+    note(
         "Every lesson asks before it shows: let people commit to an answer, then open it together. "
         "The address of any page brings back what is on it, so send links as you go."
     )
@@ -50,7 +51,7 @@ def presenter() -> None:
     st.toggle("Presenter's view: larger type on all pages of this tab", key="presenter",
               on_change=_present)  # fmt: skip
     handout()
-    st.caption("The hand-out is one file that opens without a server; every page can make one.")
+    note("The hand-out is one file that opens without a server; every page can make one.")
 
 
 def _present() -> None:
@@ -60,7 +61,7 @@ def _present() -> None:
 def for_everybody() -> None:
     """How thirty people use one laptop, and what can be limited."""
     st.header("For a room full of people", anchor=False)
-    st.markdown(
+    lead(
         "One laptop serves the room: start the app with the command below and give out the "
         "*Network URL* that it prints. The demo model needs no GPU and no internet. Everybody has "
         "a session of their own; nobody sees another's text."
@@ -72,7 +73,7 @@ def for_everybody() -> None:
     options = (f" --hide {','.join(hide)}" if hide else "") + f" --max-characters {most}"
     st.code(f"moeviz app{options}", language="bash")
     out = ", ".join(sorted(hidden_pages())) or "none"
-    st.caption(
-        f"This server was started with: pages left out {plain(out)}; texts up to "
+    note(
+        f"This server was started with: pages left out {out}; texts up to "
         f"{longest_text():,} characters."
     )

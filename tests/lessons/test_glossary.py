@@ -33,8 +33,12 @@ def test_code_formulas_links_and_bold_stay(text):
     assert linked(text) == text
 
 
-def test_a_term_inside_a_word_is_none():
-    assert linked("tokenizer") == "tokenizer"
+@pytest.mark.parametrize(
+    "text",
+    ["tokenizer", "ST-MoE", r"ST\-MoE", "Soft MoE", "/data/experts/7", r"a router\_x", "x_moe"],
+)
+def test_a_term_inside_a_word_or_name_is_none(text):
+    assert linked(text) == text
 
 
 def test_terms_are_in_order_and_each_is_explained():

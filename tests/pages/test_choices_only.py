@@ -108,7 +108,7 @@ def test_the_first_view_shows_all_there_is_and_says_what_is_missing(opened):
     assert drawn(page) == ["grid", "grid", "grid", "list", "strip"]
     assert troubles(page) == []
     assert page.session_state["view"].cells == ("choice" if name == "choices only" else "gate")
-    notes = [warning.value.replace("\\", "") for warning in page.warning]
+    notes = [read([warning.value]) for warning in page.warning]
     if name == "choices only":
         assert notes == [
             "What the tokens are is not known: they are shown by their place, from #1 on.",

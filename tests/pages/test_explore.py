@@ -109,7 +109,7 @@ def test_a_large_model_is_put_to_the_visitor_first(page, other, monkeypatch, tmp
     assert page.session_state["shown"][0] == session.default_model()
     assert large not in shelf()
     assert len(page.info) == 1
-    assert plain("3 routed layers. Its weights need 0.3 MB in float32") in page.info[0].value
+    assert "3 routed layers. Its weights need 0.3 MB in float32" in read([page.info[0].value])
     next(b for b in page.button if b.label == "Load it").click().run()
     assert page.session_state["shown"][0] == large
     assert not page.info
@@ -145,11 +145,9 @@ def test_encoder_and_decoder_are_shown_apart(page, tmp_path):
     assert expected.router.sites != encoder
     assert page.session_state["view_of"] == expected.key
     empty = int((expected.experts < 0).sum())
-    assert [w.value for w in page.warning] == [
-        plain(
-            f"The model itself dropped {empty} of {expected.experts.size} assignments: each of its "
-            "experts takes at most 3 tokens of a text."
-        )
+    assert [read([w.value]) for w in page.warning] == [
+        f"The model itself dropped {empty} of {expected.experts.size} assignments: each of its "
+        "experts takes at most 3 tokens of a text."
     ]
 
 
@@ -299,9 +297,7 @@ def test_a_text_that_is_too_long_is_cut_and_says_so(page, other):
     page.run()
     load_model(page, other)
     run_text(page, "x " * 400)
-    assert [w.value for w in page.warning] == [
-        plain(
-            f"The text was cut: {other} takes at most 512 tokens, so only the first 512 of 801 "
-            "are shown."
-        )
+    assert [read([w.value]) for w in page.warning] == [
+        f"The text was cut: {other} takes at most 512 tokens, so only the first 512 of 801 are "
+        "shown."
     ]

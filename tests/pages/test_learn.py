@@ -68,6 +68,10 @@ def test_lessons_need_no_torch():
         "    app.query_params['lesson'] = name\n"
         "    app.run()\n"
         "    assert not app.exception, name\n"
+        "for name in ('workshop', 'models'):\n"
+        "    app.switch_page(f'pages/{name}.py').run()\n"
+        "    assert not app.exception, name\n"
+        "assert 'Mixtral 8x7B has' in ' '.join(m.value for m in app.markdown)\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run(

@@ -24,6 +24,7 @@ from moeviz.rules.routing import RoutingRule
 from moeviz.trace import RoutingTrace
 from moeviz.ui.components import packed, plot
 from moeviz.ui.lessons.parts import ask, draw, go_on, layer_row, say
+from moeviz.ui.terms import note
 
 SEEDS = (0, 1, 2)
 
@@ -56,7 +57,8 @@ def balancing(trace: RoutingTrace) -> None:
         f"also sends tokens where they do not belong. {_price()}"
     )
     _trap()
-    go_on("See the balance of the demo model on the Capacity page", "capacity")
+    go_on("See the demo model's MaxVio on the Capacity page", "capacity",
+          {"balance": "max_violation"})  # fmt: skip
 
 
 @st.cache_resource(max_entries=32, show_spinner="Training the toy")
@@ -88,7 +90,7 @@ def _table_of_ways() -> None:
             }
         )
     st.table(pd.DataFrame(rows), hide_index=True)
-    st.caption("Toy, three runs each with seeds 0, 1 and 2. The task differs from seed to seed.")
+    note("Toy, three runs each with seeds 0, 1 and 2. The task differs from seed to seed.")
 
 
 def _trap() -> None:
@@ -100,7 +102,7 @@ def _trap() -> None:
     layers = st.slider("Layers, each collapsed on an expert of its own", 1, 8, 8, key="trap_layers")
     each, pooled = collapsed_losses(layers)
     draw(trap_bars(each, pooled), "trap")
-    st.markdown(
+    say(
         f"Every layer's own loss is {each[0]:.0f}, as bad as it can be with {EXPERTS} experts. The "
         f"pooled loss is **{pooled:.2f}**, where 1 would be perfect balance."
     )

@@ -58,7 +58,7 @@ def router(trace: RoutingTrace) -> None:
     with right:
         row = layer_row(trace, "router_layer")
     logits = trace.logits[row, place]
-    st.markdown(
+    say(
         "Step 1, logits: one number for each expert, any size, any sign.  \n"
         + "&emsp; ".join(f"`{e}`&nbsp;{logit:.2f}" for e, logit in enumerate(logits))
     )
@@ -103,7 +103,7 @@ def top_k(trace: RoutingTrace) -> None:
     noise = st.slider("Noise, in logits", 0.0, 3.0, 0.5, 0.1, key="topk_noise")
     kept = _kept_under_noise(trace, row, noise)
     even = trace.shape[3] / trace.shape[2]
-    st.markdown(
+    say(
         f"With noise of this size **{100 * kept:.0f} %** of the choices stay as they were. If all "
         f"were drawn at random, {100 * even:.1f} % would. (Simulated on the demo model's logits, "
         "seed 0.)"

@@ -26,7 +26,7 @@ def ask(key: str, quiz: Quiz) -> bool:
     Gives whether it was answered: what follows in the lesson may give the answer away.
     """
     with st.container(border=True, key=f"quiz_{key}"):
-        st.markdown(f"**Your guess first.** {plain(quiz.question)}")
+        st.markdown(f"**Your guess first.** {explained(plain(quiz.question))}")
         guess = st.radio(
             "Your guess", quiz.choices, index=None, key=f"guess_{key}",
             format_func=plain, label_visibility="collapsed",
@@ -36,7 +36,7 @@ def ask(key: str, quiz: Quiz) -> bool:
             return False
         right = guess == quiz.choices[quiz.answer]
         tell = st.success if right else st.info
-        tell(plain(("Right. " if right else "Not quite. ") + quiz.why))
+        tell(explained(plain(("Right. " if right else "Not quite. ") + quiz.why)))
     return True
 
 

@@ -16,6 +16,7 @@ from moeviz.lessons.quizzes import labels_quiz
 from moeviz.metrics.specialisation import Specialisation, specialisation
 from moeviz.trace import RoutingTrace
 from moeviz.ui.lessons.parts import ask, draw, go_on, say
+from moeviz.ui.terms import inform
 
 DRAWS = 40
 """Deals of labels behind each band; few, so that the lesson opens at once."""
@@ -40,7 +41,7 @@ def purpose(trace: RoutingTrace) -> None:
     )
     found = measured()
     if found is None:
-        st.info("The measurement that ships with the demo model belongs to other weights.")
+        inform("The measurement that ships with the demo model belongs to other weights.")
         return
     gain = [above_chance(part) for part in (found.language, found.domain)]
     if not ask("purpose", labels_quiz(*gain)):
@@ -60,7 +61,8 @@ def purpose(trace: RoutingTrace) -> None:
         "(arXiv:2401.04088) hardly at all. So ask of every such claim: which model, which layer, "
         "against which chance?"
     )
-    go_on("Look up any expert on the Specialise page", "specialise")
+    go_on("See more, layer by layer, on the Specialise page", "specialise",
+          {"section": "layers", "by": "language"})  # fmt: skip
 
 
 @st.cache_resource(show_spinner="Measuring")

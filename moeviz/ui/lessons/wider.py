@@ -17,6 +17,7 @@ from moeviz.rules.words import short_bytes
 from moeviz.trace import RoutingTrace
 from moeviz.ui.lessons.parts import ask, draw, go_on, layer_row, say
 from moeviz.ui.markdown import plain
+from moeviz.ui.terms import explained, note
 
 BATCHES = [1, 2, 4, 8, 16, 32, 64]
 DEVICES = (2, 4, 8)
@@ -62,7 +63,7 @@ def _devices(trace: RoutingTrace, row: int) -> None:
                 }
             )
     st.table(pd.DataFrame(table), hide_index=True)
-    st.caption(
+    note(
         "Worked out for this text in one layer of the demo model; a token's hidden state is sent "
         "once to each other device that it needs."
     )
@@ -88,6 +89,7 @@ def ensembles(trace: RoutingTrace) -> None:
         "regions badly, as some draws show. And averaging reduces noise, which one expert alone "
         "does not."
     )
+    go_on("See whom each token of a text asks, in Explore", "explore")
 
 
 def _next_contest() -> None:
@@ -103,7 +105,7 @@ def history(trace: RoutingTrace) -> None:
     """From Jacobs 1991 to today, each step with its source."""
     say("Mixtures of experts are older than the Transformer. Each step below names its paper.")
     for step in HISTORY:
-        st.markdown(f"**{step.year} · {plain(step.what)}**  \n{plain(step.idea)} "
+        st.markdown(f"**{step.year} · {plain(step.what)}**  \n{explained(plain(step.idea))} "
                     f":gray[{plain(step.source)}]")  # fmt: skip
 
 
