@@ -29,8 +29,9 @@ def plan() -> None:
         format_func=lambda m: f"{m} minutes",
     )  # fmt: skip
     tasks = PLANS[minutes]
+    rows = st.container(key="plan", gap="small")
     for start, task in zip(clock(tasks), tasks, strict=True):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with rows.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"**{start}**", width=56)
             st.caption(f"{task.minutes} min", width=56)
             if task.page in hidden_pages():
