@@ -290,9 +290,18 @@ def _start(ray, address: str, workers: int | None) -> None:
             ray.shutdown()
             if last:
                 first = next(iter(str(error).strip().splitlines()), "")
+                where = address or "this machine"
                 raise CorpusError(
-                    f"No Ray cluster answers at {address or 'this machine'}: {first}"
+                    f"No Ray cluster answers at {where}: {first}{_perhaps_a_token(address)}"
                 ) from error
+
+
+def _perhaps_a_token(address: str) -> str:
+    """What to try where the cluster may want a token: Ray shows it only when told to, and says of a
+    refusal no more than that it could not connect."""
+    if not address or "RAY_AUTH_MODE" in os.environ:
+        return ""
+    return ". If it was started with a token, set RAY_AUTH_MODE=token and try again."
 
 
 def _knock(address: str) -> None:

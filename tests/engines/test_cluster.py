@@ -1,13 +1,19 @@
-"""Corpus runs on a real Ray cluster of two workers, started once for all tests of this file."""
+"""Corpus runs on real Ray clusters of two workers: one that was running, and our own."""
 
 import dataclasses
+import json
 import os
+import secrets
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from same_counts import same_counts
 
@@ -21,9 +27,68 @@ from moeviz.models import load_model
 
 pytestmark = pytest.mark.xdist_group("ray")
 
+ROOT = Path(__file__).parent.parent.parent
 TEXTS = tuple(f"le routeur choisit {number} experts " * 4 for number in range(60))
 CORPUS = Corpus("sixty", TEXTS, {"language": ["fr", ""] * 30})
 STREAM = InMemory(CORPUS, size=5)
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A Ray cluster that somebody else started, with two slots and a token in their home:
+    the environment to reach it from, and its address."""
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text(secrets.token_hex(32))
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    home = {**outside, "HOME": str(tmp_path), "RAY_AUTH_MODE": "token",
+            "RAY_USAGE_STATS_ENABLED": "0"}  # fmt: skip
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["start", "--head", "--block", "--num-cpus=2", "--include-dashboard=false",
+               f"--port={port}", "--object-store-memory=100000000",
+               f"--plasma-directory={tmp_path}"]  # fmt: skip
+    ray = Path(sys.executable).with_name("ray")
+    head = subprocess.Popen([ray, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                            start_new_session=True, env=home)  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while head.poll() is None and time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.2)
+        yield home, f"127.0.0.1:{port}"
+    finally:
+        os.killpg(head.pid, signal.SIGKILL)  # all that it started is in its group
+        head.wait(30)
+
+
+def test_the_command_line_counts_on_a_cluster_that_runs(folder, tmp_path, elsewhere):
+    """What it writes there is what one process writes here, but for sums of gates."""
+    home, address = elsewhere
+    rows = ["text,language", *(f"{text},{'fr' if i % 2 else 'en'}" for i, text in enumerate(TEXTS))]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    command = [sys.executable, "-m", "moeviz", "corpus", tmp_path / "a.csv", "--model", folder,
+               "--device", "cpu", "--label-columns", "language", "--draws", "19", "--block", "5",
+               "--json"]  # fmt: skip
+    told = {}
+    at = ["--engine", "ray", "--address", address]
+    untold = {name: value for name, value in home.items() if name != "RAY_AUTH_MODE"}
+    refused = subprocess.run([*command, *at], env=untold, cwd=ROOT, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "set RAY_AUTH_MODE=token and try again." in refused.stderr.splitlines()[-1]
+    for name, engine in (("local", []), ("ray", at)):
+        done = subprocess.run([*command, "--out", tmp_path / name, *engine], env=home, cwd=ROOT,
+                              capture_output=True, text=True)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        told[name] = json.loads(done.stdout)
+    assert "2 workers on Ray" in done.stderr
+    assert told["ray"]["passages"] == told["local"]["passages"] == len(TEXTS)
+    tables = [Path(file).name for file in told["local"]["files"] if file.endswith(".parquet")]
+    assert "specialisation.parquet" in tables
+    for table in tables:
+        here, there = (pd.read_parquet(tmp_path / name / table) for name in ("local", "ray"))
+        pd.testing.assert_frame_equal(here, there, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
