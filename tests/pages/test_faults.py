@@ -1,5 +1,8 @@
 """When the model fails, runs out of memory or is busy, the page says so and loses nothing."""
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -78,3 +81,40 @@ def test_a_page_waits_for_its_turn_and_then_shows_the_text(page):
         thread.join(60)
     assert not page.error and not page.exception
     assert page.session_state["shown"][1] == "A text that has to wait."
+
+
+NO_NETWORK = """
+import sys
+from pathlib import Path
+from streamlit.testing.v1 import AppTest
+
+page = AppTest.from_file(Path("app.py").resolve(), default_timeout=120).run()
+page.text_area(key="text").set_value("What was there before.")
+next(b for b in page.button if b.label == "Run").click().run()
+before = page.session_state["shown"]
+page.text_input(key="model_field").set_value("someone/a-model-elsewhere")
+next(b for b in page.button if b.label == "Load").click().run()
+assert not page.exception, page.exception
+assert len(page.error) == 1
+print(page.error[0].value.replace("\\\\", ""))
+assert page.session_state["shown"] == before
+assert len(page.get("bidi_component")) > 4, "the former pictures are there"
+page.text_input(key="model_field").set_value("").run()
+page.text_area(key="text").set_value("What comes after.")
+next(b for b in page.button if b.label == "Run").click().run()
+assert not page.exception and not page.error
+assert page.session_state["shown"] == (before[0], "What comes after.", *before[2:])
+"""
+
+
+def test_a_model_from_the_hub_without_a_network_is_one_sentence(tmp_path):
+    """Nobody listens where the hub should be; the page stays as it was."""
+    online = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    away = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", NO_NETWORK], capture_output=True, text=True,
+                          cwd=APP.parent, env={**online, **away})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "someone/a-model-elsewhere is not on this machine and the hub cannot be reached. Check the "
+        "network, or use a model you already have, such as demo."
+    ]
