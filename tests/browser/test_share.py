@@ -13,8 +13,10 @@ from playwright.sync_api import expect
 
 import moeviz
 from moeviz.bench.screen import STRIP, open_app, settle
+from moeviz.corpora.models import known_facts, known_models
 from moeviz.metrics.load import expert_load
 from moeviz.metrics.table import routing_table
+from moeviz.rules.facts import from_json
 from moeviz.ui.examples import MIXED
 
 HOSTILE = '<b>bold</b> & "quoted" <script>window.hit = 1</script> مرحبا بكم, 夜里 =1+1'
@@ -140,6 +142,18 @@ def test_tables_come_as_csv_and_parquet_with_every_digit(page, app_url, truth):
         page.get_by_role("button", name="Table (.parquet)").click()
     back = pd.read_parquet(download.value.path())
     pd.testing.assert_frame_equal(back, routing_table(trace))
+
+
+def test_a_table_of_the_page_comes_as_csv_and_parquet(page, app_url):
+    page.goto(f"{app_url}/models")
+    wanted = [from_json(known_facts()[model.name]) for model in known_models()]
+    for way, read in (("CSV", pd.read_csv), ("Parquet", pd.read_parquet)):
+        with page.expect_download(timeout=60_000) as download:
+            page.get_by_role("button", name=f"Save as {way}").click()
+        table = read(download.value.path())
+        assert table["Model"].tolist() == [facts.name for facts in wanted]
+        np.testing.assert_allclose(table["Total, B"], [f.total / 1e9 for f in wanted])
+        assert table["Scoring"].tolist() == [facts.scoring for facts in wanted]
 
 
 def test_a_table_of_tokens_keeps_words_as_words_and_numbers_as_numbers(page, app_url, truth):
