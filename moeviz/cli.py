@@ -677,7 +677,7 @@ def _check_bench(names: Sequence[str], arguments: argparse.Namespace) -> None:
         raise MoevizError(f"There is no benchmark {unknown[0]!r}; choose {', '.join(BENCHES)}.")
     if "capture" not in names and (arguments.size or arguments.device):
         raise MoevizError("--size and --device are for the part capture.")
-    if arguments.out and not Path(arguments.out).absolute().parent.is_dir():
+    if arguments.out and not os.path.isdir(Path(arguments.out).absolute().parent):
         raise MoevizError(f"There is no folder {Path(arguments.out).parent} to write to.")
 
 

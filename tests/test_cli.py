@@ -250,6 +250,9 @@ def test_corpus_refuses_in_one_sentence(folder, tmp_path, capsys):
     assert main(["corpus", str(tmp_path / "none.csv"), "--model", folder]) == 1
     want = f"moeviz: Cannot read {tmp_path}/none.csv: No such file or directory.\n"
     assert capsys.readouterr().err == want
+    long = "9" * 300 + ".csv"
+    assert main(["corpus", long, "--model", folder]) == 1
+    assert capsys.readouterr().err == f"moeviz: Cannot read {long}: File name too long.\n"
     assert main(["corpus", "olmoe", "--label-columns", "language"]) == 1
     assert capsys.readouterr().err == (
         "moeviz: published counts of allenai/OLMoE-1B-7B-0924 has no label 'language'; it has "

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,10 +220,10 @@ def _check_sizes(size: int, most: int | None) -> None:
 
 
 def _files(where: str) -> list[str]:
-    path = Path(where)
-    if path.is_dir():
-        found = [str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES]
-    elif glob.has_magic(where) and not path.exists():
+    if os.path.isdir(where):  # unlike pathlib's, it takes a name too long for a path
+        files = sorted(Path(where).rglob("*"))
+        found = [str(file) for file in files if file.suffix.lower() in SUFFIXES]
+    elif glob.has_magic(where) and not os.path.exists(where):
         found = sorted(glob.glob(where, recursive=True))
     else:
         return [where]

@@ -229,7 +229,7 @@ def _hub_answers() -> bool:
 
 def _adapter_base(where: str, revision: str | None, offline: bool) -> str:
     """The model that the peft adapter `where` sits on; "" where it is no adapter."""
-    if Path(where).is_dir() and (Path(where) / "config.json").exists():
+    if _is_folder(where) and (Path(where) / "config.json").exists():
         return ""
     found = _file(where, "adapter_config.json", revision, offline)
     return json.loads(found.read_text())["base_model_name_or_path"] if found else ""
@@ -237,7 +237,7 @@ def _adapter_base(where: str, revision: str | None, offline: bool) -> str:
 
 def _commit(where: str, revision: str | None, offline: bool) -> str:
     """The commit that a hub id resolved to, read from where its files lie; "" for a folder."""
-    found = None if Path(where).is_dir() else _file(where, "config.json", revision, offline)
+    found = None if _is_folder(where) else _file(where, "config.json", revision, offline)
     parts = found.parts if found else ()
     return next((part for part in parts if re.fullmatch("[0-9a-f]{40}", part)), "")
 

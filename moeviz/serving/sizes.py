@@ -7,6 +7,7 @@ model families use for them. moeviz/models/facts.py finds the same by building t
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def find_config(wanted: str | Path | Mapping) -> tuple[Mapping | None, str]:
     if isinstance(wanted, Mapping):
         return wanted, "the model"
     path = Path(wanted).expanduser()
-    if path.suffix == ".json" or (path / "config.json").is_file():
+    if path.suffix == ".json" or os.path.isfile(path / "config.json"):
         return _read(path if path.suffix == ".json" else path / "config.json"), path.name
     for known in known_models():
         if known.id == str(wanted):

@@ -120,10 +120,12 @@ def changed(inquiry: Inquiry, wish: Mapping[str, object]) -> Inquiry:
 
 
 def to_link(inquiry: Inquiry) -> dict[str, str]:
-    """The inquiry as link parameters; what equals the first one is left out."""
+    """The inquiry as link parameters; what equals the first one is left out, but for the section
+    where an expert is picked, which alone would open its card."""
     first = Inquiry()
     values = {field.name: getattr(inquiry, field.name) for field in fields(inquiry)}
-    return {n: str(v) for n, v in values.items() if v is not None and v != getattr(first, n)}
+    link = {n: str(v) for n, v in values.items() if v is not None and v != getattr(first, n)}
+    return link | ({"section": inquiry.section} if inquiry.expert is not None else {})
 
 
 def from_link(link: Mapping[str, str]) -> Inquiry:

@@ -7,6 +7,8 @@ def test_a_link_brings_back_what_it_was_made_from():
     asked = Inquiry("own", "clusters", "experts", "pca", "domain", 7, "3", 12, "German law", 9, 2)
     assert from_link(to_link(asked)) == asked
     assert to_link(Inquiry()) == {}
+    on_the_map = Inquiry(layer="3", expert=12)
+    assert from_link(to_link(on_the_map)) == on_the_map
 
 
 def test_an_experts_address_alone_opens_its_card():
