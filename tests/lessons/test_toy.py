@@ -1,5 +1,7 @@
 """The toy of the balance lesson: it collapses and balances for real; its gradients are right."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,14 @@ SEEDS = (0, 1, 2)
 def runs():
     """Every way, from three seeds."""
     return {way: [train(way, seed) for seed in SEEDS] for way in WAYS}
+
+
+def test_a_run_ends_while_a_class_waits():
+    """At most 20 seconds; it is about a third of one."""
+    for way in WAYS:
+        start = time.perf_counter()
+        train(way, 3)
+        assert time.perf_counter() - start < 20
 
 
 def test_nothing_to_balance_it_means_collapse(runs):
