@@ -147,9 +147,9 @@ def tiny_model(model_type: str, seed: int = 0, like: PreTrainedConfig | None = N
 
     like: a configuration of the type whose settings it keeps, but for sizes.
     """
+    kind = model_class(model_type)
     torch.manual_seed(seed)
-    config = tiny_config(model_type, like)
-    network = model_class(model_type)._from_config(config, dtype=torch.float32)
+    network = kind._from_config(tiny_config(model_type, like), dtype=torch.float32)
     stir(network, torch.Generator().manual_seed(zlib.crc32(model_type.encode()) + seed))
     return network.eval()
 
