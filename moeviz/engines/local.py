@@ -1,11 +1,13 @@
 """A corpus through a model on this machine: many passages a forward pass, counts kept.
 
 Passages of like length share a forward pass, padded on the right. Padding is routed like text by
-nearly every architecture, so it is never counted: the map from rows to tokens leaves it out, and
-the attention mask keeps the tokens from seeing it. In float32 the counts are those of each passage
-run alone, but for exact ties; in a lower precision padding can move a few choices, as any change
-of shape does: `alone=True` then gives the passage-by-passage run. A model that drops tokens over a
-capacity of its own always runs them alone, because neighbours in a batch would fill its experts.
+nearly every architecture, so it is never counted: the map from rows to tokens leaves it out. A
+token never sees it: it stands behind the text in a model that was found causal, and elsewhere the
+attention mask hides it. In float32 the counts are those of each passage run alone, but for exact
+ties; in a lower precision padding can move a few choices, as any change of shape does: `alone=True`
+then gives the passage-by-passage run. A model that drops tokens over a capacity of its own always
+runs them alone, because neighbours in a batch would fill its experts, and so does one that was
+found to route a text otherwise in a batch.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import dataclasses
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from moeviz.corpora.corpus import Corpus, CorpusError
 from moeviz.corpora.parts import LabelWords
@@ -29,8 +33,9 @@ from moeviz.models.generate import generate
 from moeviz.models.inputs import cut, encode, pieces
 from moeviz.models.load import LoadedModel
 from moeviz.models.memory import running
+from moeviz.models.proofs import ALONE, UNMASKED, batching
 from moeviz.models.rows import batch_inputs
-from moeviz.models.run import best_first, default_stack
+from moeviz.models.run import default_stack, in_order
 from moeviz.models.tape import Tape
 from moeviz.trace import EMPTY
 
@@ -149,7 +154,7 @@ def corpus_batches(
 ) -> list[list[np.ndarray]]:
     """The token ids of the passages as `route_corpus` batches them, to measure against."""
     run = _Run(model, corpus, max_tokens, (), False, "")
-    return [[text.ids for text in batch] for batch in run.batches(_drops(model))]
+    return [[text.ids for text in batch] for batch in run.batches(_batching(model) == ALONE)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +202,7 @@ class _Run:
     def read(self, alone: bool, progress: Progress | None) -> Iterator[list[_Text]]:
         """Each batch, once it is counted."""
         done = 0
-        for batch in self.batches(alone or _drops(self.model)):
+        for batch in self.batches(alone or _batching(self.model) == ALONE):
             self.tally.add(self.rows(batch))
             done += len(batch)
             yield batch
@@ -233,6 +238,8 @@ class _Run:
     def rows(self, texts: list[_Text]) -> Rows:
         """One forward pass over `texts`, and what was chosen for the tokens that count."""
         batch = batch_inputs(self.model.network, [text.ids for text in texts])
+        if len(texts) > 1 and _batching(self.model) == UNMASKED:
+            del batch.inputs["attention_mask"]
         with running(self.model, sum(len(text.ids) for text in texts)):
             output, step = self.tape.run(batch.inputs | self.options)
         shift = len(batch.rows[self.stack][0]) - len(texts[0].ids)  # the decoder's start token
@@ -303,7 +310,7 @@ class _Run:
             counted = np.ones(len(kept), bool)
             if not self.special:
                 counted = np.array(special[: len(kept)]) == 0
-            self.seen.update(kept.tolist())
+            self.seen.update(ids[: self.max_tokens])
             yield _Text(passage, kept, counted, len(ids) > len(kept))
 
     def _coded(self, texts: list[str]) -> dict:
@@ -333,19 +340,23 @@ class _Run:
         return {"logits_to_keep": 1} if unused else {}
 
     def _choices(self, step, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """ids and gates [L, R, K] of the rows `where`, layers with fewer slots filled up."""
-        most = int(self.chosen.max())
-        ids = np.full((len(self.sites), len(where), most), EMPTY, np.int64)
-        gates = np.zeros(ids.shape, np.float32)
+        """ids and gates [L, R, K] of the rows `where`, layers with fewer slots filled up.
+
+        All layers are put in order and fetched from the device at once.
+        """
         heard = {site.name: choice for site, choice in zip(self.model.sites, step, strict=True)}
-        for row, site in enumerate(self.sites):
+        most, ids, gates = int(self.chosen.max()), [], []
+        for site in self.sites:
             choice = heard[site.name]
             if choice is None:
                 raise CaptureError(f"{site.name} did not run, so its routing is not known.")
-            found, weights = best_first(choice, self.model.traits[site.name])
-            ids[row, :, : found.shape[1]] = found.cpu().numpy()[where]
-            gates[row, :, : found.shape[1]] = weights.cpu().numpy()[where]
-        return ids, gates
+            spare = (0, most - choice.ids.shape[-1])
+            weights = choice.gates.float() * self.model.traits[site.name].after
+            ids.append(functional.pad(choice.ids, spare, value=EMPTY))
+            gates.append(functional.pad(weights, spare))
+        device = ids[0].device  # a model may be spread over several
+        found = in_order(*(torch.stack([x.to(device) for x in part]) for part in (ids, gates)))
+        return tuple(part.cpu().numpy().take(where, axis=1) for part in found)
 
     def _tokens(self, texts: list[_Text], output, where: np.ndarray) -> dict[str, np.ndarray]:
         kinds = self.tally.kinds
@@ -401,9 +412,17 @@ def _likeliest(logits: torch.Tensor) -> np.ndarray:
     return rows.argmax(-1).cpu().numpy()
 
 
-def _drops(model: LoadedModel) -> bool:
-    """Whether the model has a capacity of its own, which a batch would share."""
-    return any(router.capacity for router in model.routers.values())
+_BATCHING: WeakKeyDictionary[LoadedModel, str] = WeakKeyDictionary()
+
+
+def _batching(model: LoadedModel) -> str:
+    """`batching`, tried once for each model; alone where it has a capacity of its own, which a
+    batch would share.
+    """
+    if model not in _BATCHING:
+        drops = any(router.capacity for router in model.routers.values())
+        _BATCHING[model] = ALONE if drops else batching(model)
+    return _BATCHING[model]
 
 
 def _vocabulary_size(model: LoadedModel) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,6 +32,16 @@ class Rows:
     ids: np.ndarray
     gates: np.ndarray
     tokens: dict[str, np.ndarray]
+
+    @cached_property
+    def filled(self) -> np.ndarray | None:
+        """[L, R, K] which slots hold an expert; None where all do."""
+        filled = self.ids != EMPTY
+        return None if filled.all() else filled
+
+    def of_filled(self, values: np.ndarray) -> np.ndarray:
+        """Those of `values` [L, R, K] whose slots hold an expert, as one row."""
+        return values.ravel() if self.filled is None else values[self.filled]
 
 
 class Tally:
@@ -90,12 +101,11 @@ class Tally:
         size = (len(touched), layers, experts)
         self.tokens[touched] += np.bincount(owner).astype(np.int32)
         place = (owner * layers + np.arange(layers)[:, None]) * experts  # [L, R]
-        filled = rows.ids != EMPTY
-        flat = (place[..., None] + rows.ids)[filled]
+        flat = rows.of_filled(place[..., None] + rows.ids)
         self.counts[touched] += np.bincount(flat, minlength=np.prod(size)).reshape(size)
-        summed = np.bincount(flat, rows.gates[filled], minlength=np.prod(size))
+        summed = np.bincount(flat, rows.of_filled(rows.gates), minlength=np.prod(size))
         self.gates[touched] += summed.reshape(size)
-        flat = (place + rows.ids[..., 0])[filled[..., 0]]
+        flat = (place + rows.ids[..., 0])[rows.ids[..., 0] != EMPTY]
         self.first[touched] += np.bincount(flat, minlength=np.prod(size)).reshape(size)
 
     def _neighbours(self, rows: Rows) -> None:
@@ -103,12 +113,17 @@ class Tally:
         if not len(owner):
             return
         beside = (owner == rows.passage[:-1]) & (rows.position[1:] == rows.position[:-1] + 1)
-        before, after = rows.ids[:, :-1], rows.ids[:, 1:]
-        meet = (before[..., :, None] == after[..., None, :]) & (after != EMPTY)[..., None, :]
+        choices = np.moveaxis(rows.ids, 2, 0).copy()  # [K, L, R]: slot by slot is quicker
+        before, after = choices[..., :-1], choices[..., 1:]
+        same_first = (before[0] == after[0]) & (after[0] != EMPTY)
+        shared = np.zeros_like(same_first)
+        for other in after:
+            met = (before == other).any(0)
+            shared |= met & (other != EMPTY)
         starts = np.flatnonzero(np.diff(owner, prepend=-1))
         passages = owner[starts]
         self.neighbours[passages] += np.add.reduceat(beside, starts, dtype=np.int32)
-        for total, hit in ((self.same_first, meet[..., 0, 0]), (self.shared, meet.any((-1, -2)))):
+        for total, hit in ((self.same_first, same_first), (self.shared, shared)):
             total[passages] += np.add.reduceat(hit & beside, starts, axis=1, dtype=np.int32).T
 
     def _together(self, ids: np.ndarray) -> None:
@@ -129,9 +144,8 @@ class Tally:
     def _positions(self, rows: Rows) -> None:
         layers, experts, bins = self.positions.shape
         where = np.minimum(np.frexp(rows.position)[1], bins - 1)  # bits that the position needs
-        filled = rows.ids != EMPTY
         place = np.arange(layers)[:, None, None] * experts + rows.ids
-        flat = (place * bins + where[:, None])[filled]
+        flat = rows.of_filled(place * bins + where[:, None])
         self.positions += np.bincount(flat, minlength=self.positions.size).reshape(
             self.positions.shape
         )

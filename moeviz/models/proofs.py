@@ -32,6 +32,7 @@ from moeviz.models.ways import (
 from moeviz.models.witness import Witness, dense
 
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "not applicable"
+ALONE, MASKED, UNMASKED = "alone", "masked", "unmasked"
 TOKENS = 20
 MOST_COPIED = 1e9
 """Bytes of weights that one layer may copy for a proof; batched_mm copies a set for each token."""
@@ -145,6 +146,21 @@ def padded_left(model: LoadedModel) -> Verdict:
     return _batched(model, left=True)
 
 
+def batching(model: LoadedModel) -> str:
+    """How texts of different length may share a forward pass, padded on the right: UNMASKED where
+    each is routed as alone without an attention mask, MASKED where it takes one, else ALONE.
+
+    No mask is needed where no token sees a later one. Such a pass is quicker: attention that is
+    causal and nothing else has kernels of its own, which read no mask.
+    """
+    ways = (UNMASKED, MASKED) if all(s.stack == "decoder" for s in model.sites) else (MASKED,)
+    for way in ways:
+        proof = _run(way, "", lambda model, way=way: _batched(model, False, way == MASKED), model)
+        if proof.verdict == PASS:
+            return way
+    return ALONE
+
+
 def continued(model: LoadedModel) -> Verdict:
     """A prompt and then one token at a time from the cache, against the whole text at once."""
     if not model.network.can_generate():
@@ -224,10 +240,12 @@ def _hooks(network: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules())
 
 
-def _batched(model: LoadedModel, left: bool) -> Verdict:
+def _batched(model: LoadedModel, left: bool, mask: bool = True) -> Verdict:
     ids = _probe(model)["input_ids"][0].tolist()
     texts = [ids, ids[3:-4], ids[6:]]
     batch = batch_inputs(model.network, texts, left=left)
+    if not mask:
+        del batch.inputs["attention_mask"]
     with capacity_lifted(model):
         together = route(model, batch.inputs)
         alone = [route(model, model_inputs(model.network, text)) for text in texts]

@@ -287,7 +287,7 @@ def _layer(site: Site, choice: Choice | None, traits: SiteTraits, count: int) ->
             f"{site.name} routed {len(choice.ids)} rows for {count} tokens; MoEViz cannot tell "
             "which row is which token."
         )
-    ids, gates = best_first(choice, traits)
+    ids, gates = in_order(choice.ids, choice.gates.float() * traits.after)
     logits = choice.logits
     if logits is not None:
         logits = logits.float().log() if traits.probabilities else logits.float()
@@ -295,15 +295,15 @@ def _layer(site: Site, choice: Choice | None, traits: SiteTraits, count: int) ->
     return tuple(map(_numpy, (ids, gates, logits, scores)))
 
 
-def best_first(choice: Choice, traits: SiteTraits) -> tuple[Tensor, Tensor]:
-    """ids and gates [T, K] of a choice, largest gate first; an empty slot has gate 0."""
-    gates = choice.gates.float() * traits.after
-    weight = torch.where(choice.ids == EMPTY, -torch.inf, gates)
-    gates = gates.masked_fill(choice.ids == EMPTY, 0.0)
+def in_order(ids: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
+    """ids and gates [..., K], largest gate first; an empty slot has gate 0 and stands last."""
+    empty = ids == EMPTY
+    weight = torch.where(empty, -torch.inf, gates)
+    gates = gates.masked_fill(empty, 0.0)
     if (weight[..., 1:] <= weight[..., :-1]).all():  # as most routers hand them on
-        return choice.ids, gates
+        return ids, gates
     order = torch.argsort(weight, dim=-1, descending=True, stable=True)
-    return choice.ids.gather(-1, order), gates.gather(-1, order)
+    return ids.gather(-1, order), gates.gather(-1, order)
 
 
 def _numpy(tensor: Tensor | None) -> np.ndarray | None:

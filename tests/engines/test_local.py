@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 import tiny
 from same_counts import same_counts
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.models.olmoe import modeling_olmoe
 
 from moeviz.corpora.corpus import Corpus, CorpusError
 from moeviz.corpora.routing import POSITIONS
-from moeviz.engines import tally
+from moeviz.engines import local, tally
 from moeviz.engines.local import CorpusCancelled, label_words, route_corpus, route_written
 from moeviz.metrics.coactivation import coactivation
 from moeviz.metrics.repetition import repetition
 from moeviz.metrics.words import words_explain
 from moeviz.models import adopt, trace_text
 from moeviz.models.generate import generate
+from moeviz.models.zoo import tiny_model
 from moeviz.trace import EMPTY
 
 TEXTS = (
@@ -264,3 +267,30 @@ def without_start(trace):
         scores=None,
         loss=None,
     )
+
+
+def test_batches_are_made_only_as_the_model_routes_them_like_single_texts(corpus, monkeypatch):
+    """Doge mixes the keys of all tokens of a batch, and Bert-like attention sees the padding."""
+
+    def shapes(model) -> list[tuple[int, bool]]:
+        """(texts, masked) of each forward pass of a run."""
+        batching = local._batching(model)  # tried before we listen
+        given, forward = [], model.network.forward
+
+        def listening(*args, **inputs):
+            given.append((len(inputs["input_ids"]), "attention_mask" in inputs))
+            return forward(*args, **inputs)
+
+        model.network.forward = listening
+        together = route_corpus(model, corpus)
+        found = list(given)
+        assert same(route_corpus(model, corpus, alone=True), together), batching
+        return found
+
+    assert shapes(adopt(tiny_model("olmoe"), tiny.tokenizer())) == [(5, False)]
+    assert shapes(adopt(tiny_model("doge"), tiny.tokenizer())) == [(1, True)] * 5
+    both_ways = tiny_model("olmoe")
+    for layer in both_ways.model.layers:
+        layer.self_attn.is_causal = False
+    monkeypatch.setattr(modeling_olmoe, "create_causal_mask", create_bidirectional_mask)
+    assert shapes(adopt(both_ways, tiny.tokenizer())) == [(5, True)]
