@@ -20,7 +20,7 @@ IN_ORDER = "plain batched forwards, 16 passages at a time as the corpus has them
 TOGETHER = 16
 
 
-def corpus_speed(passages: int = 240, rounds: int = 9, model: str = "demo") -> list[Ratio]:
+def corpus_speed(passages: int = 720, rounds: int = 7, model: str = "demo") -> list[Ratio]:
     """A corpus run, from text to counts, against plain forward passes of the same padded batches.
 
     Like with like: a run that counts predictions computes the next-token logits of every token and
